@@ -1,0 +1,107 @@
+"""The shape of ``params.yaml``: one section a stage, checked before anything runs."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Refuses names it does not know, so that a typing error never trains the wrong model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Section):
+    """A folder and the format it is in."""
+
+    format: Literal["starter", "celebamask"]
+    path: Path
+
+
+class Splits(Section):
+    """Shares drawn for validation and test from a dataset that has no split of its own."""
+
+    val: Share
+    test: Share
+
+
+class Prepare(Section):
+    """What to read, and what to do with samples that are not sound."""
+
+    datasets: dict[str, Dataset]
+    splits: Splits
+    bad_samples: Literal["refuse", "set_aside"]
+    seed: int
+
+
+class Phase(Section):
+    """Some epochs of training at one input side (pixels, a multiple of 32)."""
+
+    size: Annotated[int, Field(gt=0, multiple_of=32)]
+    epochs: Annotated[int, Field(gt=0)]
+
+
+class Train(Section):
+    """The network's start, its schedule, and the machines it trains on."""
+
+    start_from: str
+    encoder_weights: str
+    phases: Annotated[list[Phase], Field(min_length=1)]
+    batch_size: Annotated[int, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    ema_decay: Share
+    clip: Annotated[float, Field(gt=0)]
+    patience: Annotated[int, Field(gt=0)]
+    seed: int
+    workers: Annotated[int, Field(ge=0)]
+    accelerator: str
+    devices: int | str
+    nodes: Annotated[int, Field(gt=0)]
+
+
+class Calibrate(Section):
+    """The landmark model."""
+
+    modes: Annotated[int, Field(gt=0)]
+
+
+class Evaluate(Section):
+    """Which split to report on, and how many pictures its overlay page shows."""
+
+    split: Literal["train", "val", "test"]
+    overlays: Annotated[int, Field(gt=0)]
+
+
+class Archive(Section):
+    """What the archive calls itself."""
+
+    version: str
+
+
+class Params(Section):
+    """The whole of ``params.yaml``."""
+
+    prepare: Prepare
+    train: Train
+    calibrate: Calibrate
+    evaluate: Evaluate
+    archive: Archive
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and check the parameters.
+
+    Raises:
+        SystemExit: the file holds an unknown name or a value out of range; the message says which.
+    """
+    try:
+        return Params.model_validate(yaml.safe_load(Path(path).read_text()))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SystemExit(f"{path}: {faults}") from error
