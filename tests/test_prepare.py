@@ -1,0 +1,141 @@
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facemark.datasets import Sample, read_index
+from facemark.labels import CLASSES, Region, mirror
+from facemark.settings import Dataset, Prepare, Splits
+from facemark.stages.prepare import class_weights, faults, prepare, split, swapped_pairs
+
+
+def face(turn: int = 0) -> np.ndarray:
+    """A 96 × 96 mask of one face, turned by so many quarter turns."""
+    mask = np.zeros((96, 96), np.uint8)
+    cv2.circle(mask, (48, 48), 40, int(Region.SKIN), -1)
+    for region, centre in [
+        (Region.R_BROW, (32, 28)),
+        (Region.L_BROW, (64, 28)),
+        (Region.R_EYE, (32, 36)),
+        (Region.L_EYE, (64, 36)),
+        (Region.NOSE, (48, 52)),
+        (Region.U_LIP, (48, 66)),
+        (Region.L_LIP, (48, 72)),
+    ]:
+        cv2.ellipse(mask, centre, (7, 3), 0, 0, 360, int(region), -1)
+    return np.ascontiguousarray(np.rot90(mask, turn))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name: str, mask: np.ndarray, image: np.ndarray | None = None) -> None:
+        for part in ("images", "labels"):
+            (tmp_path / "faces/train" / part).mkdir(parents=True, exist_ok=True)
+        image = np.zeros((*mask.shape, 3), np.uint8) if image is None else image
+        cv2.imwrite(str(tmp_path / f"faces/train/images/{name}.jpg"), image)
+        cv2.imwrite(str(tmp_path / f"faces/train/labels/{name}.png"), mask)
+
+    for i in range(8):
+        write(f"good{i}", face())
+    return tmp_path / "faces", write
+
+
+def settings(path, bad_samples="refuse") -> Prepare:
+    return Prepare(
+        datasets={"mine": Dataset(format="celebamask", path=path)},
+        splits=Splits(val=0.2, test=0.2),
+        bad_samples=bad_samples,
+        seed=1,
+    )
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_sides_are_judged_in_any_pose(turn):
+    assert swapped_pairs(face(turn)) == []
+    assert swapped_pairs(np.ascontiguousarray(face(turn)[:, ::-1])) == ["l_eye/r_eye", "l_brow/r_brow"]
+    assert swapped_pairs(mirror(face(turn))) == []
+
+
+def test_a_mask_without_a_face_has_no_sides():
+    assert swapped_pairs(np.zeros((9, 9), np.uint8)) == []
+
+
+def bad_cases(folder, write):
+    write("swapped", np.ascontiguousarray(face()[:, ::-1]))
+    write("strange", np.full((96, 96), 77, np.uint8))
+    write("small", face(), np.zeros((48, 48, 3), np.uint8))
+    (folder / "train/images/broken.jpg").write_bytes(b"\xff\xd8 no more")
+    (folder / "train/images/lonely.jpg").write_bytes((folder / "train/images/good0.jpg").read_bytes())
+    return {
+        "swapped": "l_eye/r_eye",
+        "strange": "ids [77]",
+        "small": "48×48",
+        "broken": "cannot be read as a picture",
+        "lonely": "cannot be read as a mask",
+    }
+
+
+def test_bad_samples_are_refused_each_by_name(folder, tmp_path, capsys):
+    expected = bad_cases(*folder)
+    with pytest.raises(SystemExit, match="5 of 13"):
+        prepare("mine", settings(folder[0]), tmp_path / "out")
+    printed = capsys.readouterr().err
+    for name, phrase in expected.items():
+        (line,) = [line for line in printed.splitlines() if f"{name}.jpg:" in line]
+        assert phrase in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_samples_are_set_aside_and_listed(folder, tmp_path):
+    expected = bad_cases(*folder)
+    prepare("mine", settings(folder[0], "set_aside"), tmp_path / "out")
+    with (tmp_path / "out/set_aside.csv").open() as file:
+        listed = {row["image"].split("/")[-1].split(".")[0]: row["faults"] for row in csv.DictReader(file)}
+    assert listed.keys() == expected.keys()
+    assert all(expected[name] in listed[name] for name in expected)
+    kept = [s.image.stem for name in ("train", "val", "test") for s in read_index([tmp_path / "out"], name)]
+    assert sorted(kept) == [f"good{i}" for i in range(8)]
+
+
+def test_ignored_pixels_are_no_fault(folder):
+    root, write = folder
+    mask = face()
+    mask[:5] = 255
+    write("ignore", mask)
+    assert faults(Sample(root / "train/images/ignore.jpg", root / "train/labels/ignore.png", None, "train")) == []
+
+
+def samples(count, name=None):
+    return [Sample(path := Path(f"{i:05}.jpg"), path, None, name) for i in range(count)]
+
+
+def test_split_has_the_asked_shares_and_is_stable():
+    drawn = split(samples(4000), Splits(val=0.1, test=0.2), seed=3)
+    share = {name: sum(s.split == name for s in drawn) / 4000 for name in ("train", "val", "test")}
+    assert share == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.02)
+    assert split(samples(4000)[::2], Splits(val=0.1, test=0.2), seed=3) == drawn[::2]
+
+
+def test_a_dataset_keeps_the_splits_it_has():
+    given = samples(50, "train") + [Sample(s.image, s.mask, None, "val") for s in samples(5)]
+    drawn = split(given, Splits(val=0.5, test=0.0), seed=1)
+    assert drawn == given
+
+
+def test_class_weights_by_hand():
+    # rarities 16/15 and 16/1: fourth roots 1.0163 and 2, mean 1.5081
+    assert class_weights(np.array([15, 1, 0])) == pytest.approx([0.6739, 1.3261, 1], abs=1e-4)
+
+
+def test_statistics_count_training_pixels_only(folder, tmp_path):
+    prepare("mine", settings(folder[0]), tmp_path / "out")
+    found = json.loads((tmp_path / "out/statistics.json").read_text())
+    train = found["samples"]["train"]
+    assert sum(found["samples"].values()) == 8
+    assert list(found["pixels"]) == list(CLASSES)
+    assert found["pixels"]["nose"] == train * int((face() == Region.NOSE).sum())
+    assert found["pictures"]["nose"] == train
+    assert found["pictures"]["hat"] == 0
