@@ -1,0 +1,50 @@
+# Needs Python 3.11, git and make; everything else goes into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+READY := .venv/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv pull repro test lint mlflow serve stop clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv: $(READY) ## set up Python and the pinned packages
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --disable-pip-version-check -r requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+pull: $(READY) ## fetch the starter data and the released weights
+	@dvc pull --quiet data.dvc weights.dvc
+
+repro: pull ## run the pipeline; what is up to date is not run again
+	@dvc repro
+	@echo
+	@echo "archive  build/facemark.mar               serve it: make serve"
+	@echo "report   build/evaluate/overlays.png      charts:   dvc plots show"
+	@echo "runs     http://127.0.0.1:5000            open it:  make mlflow"
+
+test: pull lint ## lint and test
+	@pytest
+
+lint: $(READY) ## check style and formatting
+	@ruff check
+	@ruff format --check
+
+mlflow: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
+	@mlflow ui $(if $(MLFLOW_TRACKING_URI),--backend-store-uri $(MLFLOW_TRACKING_URI))
+
+serve: $(READY) ## start TorchServe from build/facemark.mar
+	@facemark serve
+
+stop: $(READY) ## stop TorchServe
+	@facemark stop
+
+clean: ## remove what the pipeline built; DVC's cache brings it back
+	rm -rf build

@@ -1,0 +1,87 @@
+"""Planes, frames and edges.
+
+Convention everywhere: points are (x, y) in pixels, the origin is the centre of the top-left pixel, x points right,
+y down. Matrices are 2 × 3 and map column points: ``matrix @ (x, y, 1)``.
+"""
+
+import cv2
+import numpy as np
+from contourpy import contour_generator
+
+LEVEL = 0.5
+"""A region's edge is where its probability falls to this."""
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The 2 × 3 matrix that undoes ``matrix``."""
+    return cv2.invertAffineTransform(matrix)
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Map points (… × 2) by a 2 × 3 matrix."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def outline(region: np.ndarray, level: float = LEVEL) -> np.ndarray:
+    """The longest sub-pixel contour of an H × W probability map, K × 2 (x, y), closed; empty where there is none.
+
+    Marching squares (contourpy) on the map with a border of zeros, so that a region cut by the edge has one too.
+    """
+    lines = contour_generator(z=np.pad(region, 1)).lines(level)
+    longest = max(lines, key=len, default=np.empty((0, 2)))
+    return longest - 1
+
+
+def centroid(region: np.ndarray) -> np.ndarray:
+    """Mean (x, y) of an H × W map, weighted by its values; NaN where they are all 0."""
+    total = region.sum()
+    if total <= 0:
+        return np.full(2, np.nan)
+    height, width = region.shape
+    return np.array([region.sum(0) @ np.arange(width), region.sum(1) @ np.arange(height)]) / total
+
+
+def sample(region: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values of an H × W map at points (… × 2), bilinear; 0 outside."""
+    flat = points.reshape(1, -1, 2).astype(np.float32)
+    values = cv2.remap(region.astype(np.float32), flat, None, cv2.INTER_LINEAR, borderValue=0)
+    return values.reshape(points.shape[:-1])
+
+
+def reach(region: np.ndarray, starts: np.ndarray, directions: np.ndarray, length: float) -> np.ndarray:
+    """How far a region stretches along rays: the last place where its map falls through LEVEL, in pixels.
+
+    Args:
+        region: H × W probabilities.
+        starts: N × 2 where the rays start.
+        directions: N × 2 unit vectors, or one for all.
+        length: how far to look, in pixels.
+
+    Returns:
+        N distances; NaN where a ray never meets the region.
+    """
+    steps = np.arange(0, length, 0.5)
+    directions = np.broadcast_to(directions, starts.shape)
+    values = sample(region, starts[:, None] + steps[None, :, None] * directions[:, None])
+    inside = values >= LEVEL
+    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(1)
+    rows = np.arange(len(starts))
+    after = np.minimum(last + 1, len(steps) - 1)
+    high, low = values[rows, last], values[rows, after]
+    part = np.clip((high - LEVEL) / np.maximum(high - low, 1e-6), 0, 1)
+    return np.where(inside.any(1), steps[last] + 0.5 * part * (after > last), np.nan)
+
+
+def align(points: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The similarity that brings ``points`` (N × 2) closest to ``target`` (N × 2) in weighted least squares.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991.
+    """
+    share = weights[:, None] / weights.sum()
+    a, b = (points * share).sum(0), (target * share).sum(0)
+    p, q = points - a, target - b
+    norm = (share * p**2).sum()
+    cos = (share * p * q).sum() / norm
+    sin = (share[:, 0] * (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0])).sum() / norm
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.c_[turn, b - turn @ a]

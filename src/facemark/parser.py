@@ -1,0 +1,384 @@
+"""From pictures to faces: the one inference path of the project.
+
+A coarse parse of the whole picture finds the faces; each is cut out upright, in the framing that the network was
+trained on, and parsed again; its regions give its points and refine the picture's mask.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from facemark import model
+from facemark.geometry import LEVEL, align, apply, centroid, invert, outline
+from facemark.labels import CLASSES, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
+from facemark.landmarks import FACE, LIPS, LandmarkModel, confidence, measure
+
+EYES = [Region.L_EYE, Region.R_EYE]
+PORTRAIT = {
+    "right eye": ([Region.R_EYE], (0.377, 0.477), 1.0),
+    "left eye": ([Region.L_EYE], (0.623, 0.477), 1.0),
+    "right brow": ([Region.R_BROW], (0.370, 0.414), 0.3),
+    "left brow": ([Region.L_BROW], (0.630, 0.414), 0.3),
+    "nose": ([Region.NOSE], (0.5, 0.576), 0.5),
+    "lips": (LIPS, (0.5, 0.751), 1.0),
+}
+"""Where the centroids of a face's parts lie in CelebAMask-HQ's portraits, as shares of the side, and their say."""
+LONGEST = 1024
+"""The coarse parse looks at no more than this many pixels along the longer side."""
+SMALLEST = 8
+"""Side in pixels, of the picture as it is parsed, under which nothing is taken for a face."""
+SAME = 0.4
+"""Faces whose boxes overlap by at least this IoU are one."""
+BATCH = 16
+WANTED = 0.5
+"""Evidence under which a portrait shows no face."""
+CLOSER = 0.7
+"""Say of a portrait over the coarse parse in the middle of a face."""
+CONTOUR = 48
+"""A region's contour has at most about this many points."""
+
+
+@dataclass(frozen=True)
+class RegionShape:
+    """One region of one face, in the picture's pixels: area, centroid (x, y) and K × 2 contour."""
+
+    area: float
+    centroid: np.ndarray
+    contour: np.ndarray
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face, all coordinates in the picture's pixels."""
+
+    box: np.ndarray
+    """x0, y0, x1, y1 of the landmarks."""
+    score: float
+    points: np.ndarray
+    """68 × 2, iBUG-68."""
+    scores: np.ndarray
+    """68 values: 0 = guessed from the shape model, 1 = seen."""
+    pupils: np.ndarray
+    """2 × 2: the subject's right, then left."""
+    mouth_center: np.ndarray
+    regions: dict[str, RegionShape]
+
+
+@dataclass(frozen=True)
+class Parse:
+    """What was found in one picture: its H × W mask of class ids, and its faces, the largest first."""
+
+    mask: np.ndarray
+    faces: list[Face]
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture, or an upright cut-out of it, as the network saw it."""
+
+    matrix: np.ndarray
+    """2 × 3, from the picture to the view: its pixels, or for a portrait a square of side 1."""
+    regions: np.ndarray
+    """19 × H × W probabilities."""
+
+
+class FaceParser:
+    """Finds, parses and measures all faces of a batch of pictures."""
+
+    def __init__(self, weights: Path, landmarks: Path, device: str | None = None):
+        """Load the network and the landmark model.
+
+        Args:
+            weights: file written by :func:`facemark.model.save`.
+            landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`.
+            device: a torch device; a GPU where there is one by default.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing or is not what it should be.
+        """
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        network, self.size = model.load(weights)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.landmarks = LandmarkModel.load(landmarks)
+        self.precision = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        self.autocast = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+    def __call__(self, images: list[np.ndarray]) -> list[Parse]:
+        """Parse H × W × 3 RGB uint8 pictures of any sizes."""
+        coarse = [self._look(image) for image in images]
+        found = self._closer(images, [candidates(views) for views in coarse])
+        for i in [i for i, crops in enumerate(found) if not crops]:
+            turned = [view for turns in (1, 3, 2) for view in self._look(images[i], turns)]
+            found[i] = self._closer([images[i]], [candidates(turned)])[0]
+        return [self._parse(*each) for each in zip(images, coarse, found, strict=True)]
+
+    def measured(self, images: list[np.ndarray]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """The points and scores as measured, before the landmark model: for each picture, for each face."""
+        found = self._closer(images, [candidates(self._look(image)) for image in images])
+        return [[self._measure(crop) for crop in crops] for crops in found]
+
+    def _measure(self, crop: View) -> tuple[np.ndarray, np.ndarray]:
+        points, scores = measure(crop.regions)
+        return apply(invert(crop_matrix(crop.matrix, self.size)), points), scores
+
+    @torch.inference_mode()
+    def _probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """N × H × W × 3 uint8 in, N × 19 × H × W float32 out."""
+        images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
+        with torch.autocast(self.device.type, self.precision, enabled=self.autocast):
+            logits = self.network(images)
+        return logits.softmax(1).float().cpu().numpy()
+
+    def _look(self, image: np.ndarray, turns: int = 0) -> list[View]:
+        """Parse the whole picture, after so many quarter turns, at each scale of a pyramid."""
+        height, width = image.shape[:2]
+        turned = np.rot90(image, turns)
+        views = []
+        for side in pyramid(max(height, width), self.size):
+            scale = side / max(height, width)
+            shape = [max(1, round(length * scale)) for length in turned.shape[:2]]
+            small = cv2.resize(turned, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            padded = np.pad(small, [*((0, -length % model.STRIDE) for length in shape), (0, 0)])
+            regions = self._probabilities(padded[None])[0, :, : shape[0], : shape[1]]
+            views.append(View(scaled(scale) @ np.vstack([quarter_turns(height, width, turns), (0, 0, 1)]), regions))
+        return views
+
+    def _closer(self, images: list[np.ndarray], frames: list[list[np.ndarray]]) -> list[list[View]]:
+        """Cut out and parse each face, twice: once to stand it upright, once to measure it; what is none is dropped."""
+        for _ in range(2):
+            crops = [
+                cut_out(image, frame, self.size) for image, each in zip(images, frames, strict=True) for frame in each
+            ]
+            parts = [self._probabilities(np.stack(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
+            regions = iter(np.concatenate(parts) if parts else [])
+            views = [[View(frame, face_alone(next(regions))) for frame in each] for each in frames]
+            views = [[view for view in each if evidence(view.regions) >= WANTED] for each in views]
+            frames = [[upright(view) for view in each] for each in views]
+        return views
+
+    def _parse(self, image: np.ndarray, coarse: list[View], crops: list[View]) -> Parse:
+        faces = sorted((self._face(crop) for crop in crops), key=lambda face: -face.score)
+        kept: list[int] = []
+        for i, face in enumerate(faces):
+            if all(overlap(face.box, faces[j].box) < SAME for j in kept):
+                kept.append(i)
+        faces = [faces[i] for i in kept]
+        faces.sort(key=lambda face: -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+        return Parse(paint(image.shape[:2], coarse, crops), faces)
+
+    def _face(self, crop: View) -> Face:
+        matrix = crop_matrix(crop.matrix, self.size)
+        back = invert(matrix)
+        points, scores = self.landmarks(*self._measure(crop))
+        points = points.astype(np.float32)
+        eyes = [confident_centroid(crop.regions[eye]) for eye in (Region.R_EYE, Region.L_EYE)]
+        lips = confident_centroid(crop.regions[LIPS].sum(0))
+        guesses = [points[which].mean(0) for which in (R_EYE_POINTS, L_EYE_POINTS, OUTER_LIP)]
+        centres = [
+            guess if np.isnan(c).any() else apply(back, c) for c, guess in zip((*eyes, lips), guesses, strict=True)
+        ]
+        return Face(
+            box=np.r_[points.min(0), points.max(0)],
+            score=evidence(crop.regions),
+            points=points,
+            scores=scores.astype(np.float32),
+            pupils=np.array(centres[:2], np.float32),
+            mouth_center=np.array(centres[2], np.float32),
+            regions=shapes(crop.regions, matrix),
+        )
+
+
+def pyramid(longest: int, size: int) -> list[int]:
+    """Longer sides, in pixels, at which a picture of this longer side is parsed: the network's own, then doubled."""
+    sides = [size]
+    while 1.4 * sides[-1] < min(longest, LONGEST):
+        sides.append(min(2 * sides[-1], longest, LONGEST))
+    return sides
+
+
+def scaled(scale: float) -> np.ndarray:
+    """The matrix that scales by ``scale`` and keeps pixel centres where they belong."""
+    return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)]) @ np.eye(3)
+
+
+def quarter_turns(height: int, width: int, turns: int) -> np.ndarray:
+    """The matrix of ``np.rot90(image, turns)`` for an H × W picture."""
+    matrix = np.eye(3)
+    for _ in range(turns):
+        matrix = np.array([(0, 1, 0), (-1, 0, width - 1), (0, 0, 1)]) @ matrix
+        height, width = width, height
+    return matrix[:2]
+
+
+def confident_centroid(region: np.ndarray) -> np.ndarray:
+    """Centroid of the sure part of a probability map; NaN where there is none."""
+    return centroid(np.where(region >= LEVEL, region, 0))
+
+
+def evidence(regions: np.ndarray) -> float:
+    """How much a face this is, 0–1: the mean confidence in eyes, nose, lips and skin."""
+    parts = [regions[EYES].sum(0), regions[Region.NOSE], regions[LIPS].sum(0), regions[Region.SKIN]]
+    return float(np.mean([confidence(part) for part in parts]))
+
+
+def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
+    """Masks, H × W, of the faces in a view: connected face regions, those with several noses split between them."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[FACE].sum(0) >= LEVEL).astype(np.uint8))
+    _, nose_labels, nose_stats, nose_centres = cv2.connectedComponentsWithStats(
+        (regions[Region.NOSE] >= LEVEL).astype(np.uint8)
+    )
+    areas = nose_stats[:, cv2.CC_STAT_AREA]
+    apart = []
+    for i in range(1, count):
+        if min(stats[i, cv2.CC_STAT_WIDTH], stats[i, cv2.CC_STAT_HEIGHT]) < SMALLEST:
+            continue
+        face = labels == i
+        inside = [n for n in set(nose_labels[face]) - {0} if areas[n] >= SMALLEST]
+        inside = [n for n in inside if areas[n] >= 0.3 * max(areas[inside])]
+        if len(inside) < 2:
+            apart.append(face)
+            continue
+        rows, columns = np.nonzero(face)
+        offsets = np.c_[columns, rows][:, None] - nose_centres[inside]
+        nearest = np.argmin((offsets**2).sum(2), 1)
+        for k in range(len(inside)):
+            part = np.zeros_like(face)
+            part[rows[nearest == k], columns[nearest == k]] = True
+            apart.append(part)
+    return apart
+
+
+def portrait(regions: np.ndarray, face: np.ndarray) -> np.ndarray | None:
+    """The matrix that brings a face of a view into the framing of the training portraits, 1 × 1 in size.
+
+    None where fewer than two kinds of its parts are seen.
+    """
+    seen, places, weights = [], [], []
+    for region, place, weight in PORTRAIT.values():
+        where = confident_centroid(np.where(face, regions[region].sum(0), 0))
+        if not np.isnan(where).any():
+            seen.append(where)
+            places.append(place)
+            weights.append(weight)
+    if len({place[1] for place in places}) < 2:
+        return None
+    return align(np.array(seen), np.array(places), np.array(weights))
+
+
+def candidates(views: list[View]) -> list[np.ndarray]:
+    """Frames of all that may be a face, matrices from the picture to a portrait of size 1, each face once."""
+    found = []
+    for view in views:
+        for face in faces_apart(view.regions):
+            matrix = portrait(view.regions, face)
+            if matrix is not None:
+                score = evidence(np.where(face, view.regions, 0))
+                found.append((score, matrix @ np.vstack([view.matrix, (0, 0, 1)])))
+    frames: list[np.ndarray] = []
+    for _, frame in sorted(found, key=lambda each: -each[0]):
+        if not any(same_frame(frame, other) for other in frames):
+            frames.append(frame)
+    return frames
+
+
+def same_frame(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two portraits are of one face: each other's centre close to their own."""
+    centre = apply(invert(one), np.array([0.5, 0.55]))
+    ratio = np.linalg.norm(one[:, 0]) / np.linalg.norm(other[:, 0])
+    return bool(np.linalg.norm(apply(other, centre) - (0.5, 0.55)) < 0.15 and 0.6 < ratio < 1.7)
+
+
+def cut_out(image: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
+    """The portrait of ``size`` × ``size`` pixels that a frame cuts out of a picture; black beyond its edges."""
+    matrix = crop_matrix(frame, size)
+    shrink = np.linalg.norm(matrix[:, 0])
+    if shrink < 0.5:  # bilinear sampling alone would skip pixels
+        scale = 2 * shrink
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.vstack([invert(scaled(scale)), (0, 0, 1)])
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+
+
+def crop_matrix(frame: np.ndarray, size: int) -> np.ndarray:
+    """The matrix from the picture to the pixels of a portrait of ``size``."""
+    return size * frame - [(0, 0, 0.5), (0, 0, 0.5)]
+
+
+def face_alone(regions: np.ndarray) -> np.ndarray:
+    """Blot out of a portrait's face classes whatever belongs to another face than the one in its middle."""
+    apart = faces_apart(regions)
+    if len(apart) < 2:
+        return regions
+    middle = (np.array(regions.shape[1:]) * (0.55, 0.5)).astype(int)
+    distances = [cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 3)[tuple(middle)] for face in apart]
+    areas = [face.sum() for face in apart]
+    mine = max(range(len(apart)), key=lambda i: areas[i] / (1 + distances[i]) ** 2)
+    others = np.any([face for i, face in enumerate(apart) if i != mine], 0)
+    regions = regions.copy()
+    regions[np.ix_(FACE)] *= ~others
+    return regions
+
+
+def upright(view: View) -> np.ndarray:
+    """The frame that a portrait's own parts ask for; the one it has where they say too little."""
+    size = view.regions.shape[1]
+    own = portrait(view.regions, np.ones(view.regions.shape[1:], bool))
+    return view.matrix if own is None else own @ np.vstack([crop_matrix(view.matrix, size), (0, 0, 1)])
+
+
+def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
+    """Area, centroid and contour, in the picture, of each region seen in a portrait."""
+    back = invert(matrix)
+    scale = abs(np.linalg.det(back[:, :2]))
+    ids = crop.argmax(0)
+    found = {}
+    for region in range(1, len(CLASSES)):
+        inside = ids == region
+        line = outline(crop[region])
+        if inside.sum() >= 4 and len(line) >= 4:
+            line = line[:: 1 + len(line) // CONTOUR]
+            centre = apply(back, centroid(np.where(inside, crop[region], 0)))
+            found[CLASSES[region]] = RegionShape(float(inside.sum() * scale), centre, apply(back, line))
+    return found
+
+
+def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:
+    """The picture's mask: the mean of the coarse parses, and within each portrait what was seen there closer."""
+    scale = min(1, LONGEST / max(shape))
+    height, width = (max(1, round(length * scale)) for length in shape)
+    canvas = np.mean([[cv2.resize(r, (width, height)) for r in view.regions] for view in coarse], 0)
+    for crop in crops:
+        size = crop.regions.shape[1]
+        matrix = crop_matrix(crop.matrix, size) @ np.vstack([invert(scaled(scale)), (0, 0, 1)])
+        back = invert(matrix)
+        corners = apply(back, np.array([(0, 0), (size, 0), (size, size), (0, size)], float))
+        x0, y0 = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
+        x1, y1 = np.clip(np.ceil(corners.max(0)), 0, (width, height)).astype(int)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        there = back - [(0, 0, x0), (0, 0, y0)]
+        box = (int(x1 - x0), int(y1 - y0))
+        weight = cv2.warpAffine(window(size), there, box)
+        for region in range(len(CLASSES)):
+            closer = cv2.warpAffine(crop.regions[region], there, box)
+            canvas[region, y0:y1, x0:x1] += weight * (closer - canvas[region, y0:y1, x0:x1])
+    ids = canvas.argmax(0).astype(np.uint8)
+    return cv2.resize(ids, shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def window(size: int) -> np.ndarray:
+    """How far a portrait overrules the coarse parse: CLOSER in the middle, falling to 0 at its edges."""
+    ramp = np.minimum(np.arange(size), np.arange(size)[::-1]) / (size / 8)
+    ramp = np.clip(ramp, 0, 1).astype(np.float32)
+    return CLOSER * ramp[:, None] * ramp
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two boxes x0, y0, x1, y1."""
+    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(width, 0) * max(height, 0)
+    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
+    return float(shared / union) if union > 0 else 0.0

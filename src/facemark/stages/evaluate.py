@@ -1,0 +1,61 @@
+"""DVC stage ``evaluate``: figures of the trained parser, plots, and the worst cases to look at."""
+
+import json
+from pathlib import Path
+
+import cv2
+import mlflow
+
+from facemark import evaluation, report, tracking
+from facemark.datasets import read_index
+from facemark.parser import FaceParser
+from facemark.settings import Params, load_params
+from facemark.stages.prepare import PREPARED
+
+WEIGHTS = Path("build/train/model.safetensors")
+LANDMARKS = Path("build/calibrate/landmarks.npz")
+RUN = Path("build/train/run_id.txt")
+OUT = Path("build/evaluate")
+
+
+def rounded(tree: dict) -> dict:
+    """Round all figures to three decimals: enough to compare, and readable."""
+    return {name: rounded(v) if isinstance(v, dict) else round(v, 3) for name, v in tree.items()}
+
+
+def evaluate(params: Params) -> None:
+    """Evaluate on every prepared dataset, write ``build/evaluate`` and mirror it to the MLflow run of the training.
+
+    Raises:
+        SystemExit: the split holds no pictures.
+    """
+    split, keep = params.evaluate.split, params.evaluate.overlays
+    sets = {name: read_index([PREPARED / name], split) for name in params.prepare.datasets}
+    if not any(sets.values()):
+        raise SystemExit(f"no dataset has pictures in its {split} split; set evaluate.split to another one")
+    parser = FaceParser(WEIGHTS, LANDMARKS)
+    results = {name: evaluation.run(parser, samples, name, keep) for name, samples in sets.items() if samples}
+
+    total = evaluation.merge(results.values(), keep)
+    summary = total.figures()
+    if len(results) > 1:
+        summary["datasets"] = {name: result.figures() for name, result in results.items()}
+    summary = rounded(summary)
+
+    plots = OUT / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    (OUT / "metrics.json").write_text(json.dumps(summary, indent=1))
+    report.plot_f1(total.confusion, plots)
+    report.plot_confusion(total.confusion, plots)
+    if len(total.errors):
+        report.plot_ced(total.errors, plots)
+    cv2.imwrite(str(OUT / "overlays.png"), cv2.cvtColor(report.page(total.worst), cv2.COLOR_RGB2BGR))
+
+    with tracking.run(params.model_dump(mode="json"), RUN):
+        mlflow.log_metrics(tracking.flatten(summary, f"evaluate/{split}/"))
+        mlflow.log_artifacts(OUT, "evaluate")
+        tracking.log_model(WEIGHTS, LANDMARKS)
+
+
+if __name__ == "__main__":
+    evaluate(load_params())

@@ -1,0 +1,205 @@
+"""The Lightning side of training: data, loss, schedule, validation, callbacks."""
+
+import ctypes
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from facemark import metrics, transforms
+from facemark.datasets import Sample, read_image, read_mask
+from facemark.labels import CLASSES, IGNORE
+from facemark.model import ParsingNet
+from facemark.settings import Phase, Train
+
+COMPOSED = 0.2
+"""Share of training pictures that show several people."""
+BEST, LAST = "best", "last"
+"""Names of the checkpoints of the best and of the latest epoch."""
+
+
+class Faces(Dataset):
+    """Pictures and masks as uint8 tensors 3 × S × S and S × S.
+
+    Augmented where an ``epoch`` is given: each picture of each epoch has a random state of its own, so that
+    neither the number of workers nor an interruption changes what is drawn.
+    """
+
+    def __init__(self, samples: list[Sample], size: int, seed: int, epoch: int | None = None):
+        self.samples, self.size, self.seed, self.epoch = samples, size, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.epoch is None:
+            image, mask = self._read(index)
+            fitted = transforms.resize(self.size)(image=image, mask=mask)
+        else:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            image, mask = self._draw(index, rng)
+            fitted = transforms.augment(self.size, int(rng.integers(2**31)))(image=image, mask=mask)
+        return torch.from_numpy(fitted["image"]).permute(2, 0, 1), torch.from_numpy(fitted["mask"])
+
+    def _read(self, index: int) -> transforms.Pair:
+        return read_image(self.samples[index].image), read_mask(self.samples[index].mask)
+
+    def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
+        def pair(i: int) -> transforms.Pair:
+            image, mask = self._read(i)
+            return transforms.flip(image, mask) if rng.random() < 0.5 else (image, mask)
+
+        if rng.random() >= COMPOSED:
+            return pair(index)
+        others = rng.integers(len(self), size=rng.integers(4))
+        return transforms.compose([pair(i) for i in (index, *others)], self.size, rng)
+
+
+def phase_at(phases: list[Phase], epoch: int) -> Phase:
+    """The phase that an epoch, counted from 0 over all phases, belongs to; the last one goes on for ever."""
+    for phase in phases:
+        if epoch < phase.epochs:
+            return phase
+        epoch -= phase.epochs
+    return phases[-1]
+
+
+class FaceData(L.LightningDataModule):
+    """Loaders at the input side of the current phase; Lightning asks for new ones at each epoch."""
+
+    def __init__(self, train: list[Sample], val: list[Sample], settings: Train):
+        super().__init__()
+        self.train, self.val, self.settings = train, val, settings
+
+    def _loader(self, samples: list[Sample], epoch: int | None) -> DataLoader:
+        settings = self.settings
+        size = phase_at(settings.phases, self.trainer.current_epoch).size
+        return DataLoader(
+            Faces(samples, size, settings.seed, epoch),
+            settings.batch_size,
+            shuffle=epoch is not None,
+            drop_last=epoch is not None and len(samples) > settings.batch_size,
+            num_workers=settings.workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(settings.seed + (epoch or 0)),
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Augmented pictures, shuffled anew for the current epoch."""
+        return self._loader(self.train, self.trainer.current_epoch)
+
+    def val_dataloader(self) -> DataLoader:
+        """The pictures as they are."""
+        return self._loader(self.val, None)
+
+
+class ParsingTask(L.LightningModule):
+    """Dice + cross-entropy on the network's logits; mean F1 of the validation pictures."""
+
+    def __init__(self, network: ParsingNet, settings: Train, class_weights: list[float]):
+        super().__init__()
+        self.network, self.settings = network, settings
+        self.dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE)
+        self.cross_entropy = nn.CrossEntropyLoss(torch.tensor(class_weights), ignore_index=IGNORE)
+        # not a buffer: weight averaging swaps those before the epoch's end is reported
+        self.confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+
+    def _loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks = batch
+        logits = self.network(images)
+        return self.dice(logits, masks.long()) + self.cross_entropy(logits, masks.long()), logits
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
+        """Answer the loss of one batch."""
+        loss, _ = self._loss(batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
+        """Count one batch into the confusion matrix (rows: truth, columns: prediction)."""
+        loss, logits = self._loss(batch)
+        self.confusion += metrics.confusion(logits.argmax(1).cpu().numpy(), batch[1].cpu().numpy())
+        self.log("val/loss", loss, batch_size=len(batch[0]), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn the confusion matrix of all processes into figures and start a new one."""
+        confusion = self.all_gather(torch.from_numpy(self.confusion).to(self.device))
+        confusion = confusion.reshape(-1, *self.confusion.shape).sum(0).cpu().numpy()
+        self.confusion[:] = 0
+        self.log("val/mean_f1", metrics.mean_f1(confusion), prog_bar=True)
+        self.log("val/mean_f1_face", metrics.mean_f1_face(confusion), prog_bar=True)
+
+    def configure_optimizers(self) -> dict:
+        """AdamW; the rate climbs during the warm-up and then follows half a cosine down to nothing."""
+        settings = self.settings
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.learning_rate, self.trainer.estimated_stepping_batches, pct_start=settings.warmup
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def precision(accelerator: str) -> str:
+    """The autocast a device is good at: fp16 on CUDA, bf16 on CPUs that compute in it, else none."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "16-mixed"
+    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+
+
+def exponential_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+    """An exponential moving average whose memory grows with its age, so that it soon forgets the random start."""
+
+    def average(averaged: torch.Tensor, current: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+        kept = min(decay, (1 + float(updates)) / (10 + float(updates)))
+        return kept * averaged + (1 - kept) * current
+
+    return average
+
+
+def keep_memory() -> None:
+    """Tell glibc to keep freed blocks: handing big tensors back to the kernel at each step costs 40 % of a CPU step."""
+    if sys.platform == "linux" and not torch.cuda.is_available():
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            trim_threshold, mmap_max = -1, -4
+            libc.mallopt(trim_threshold, 2**31 - 1)
+            libc.mallopt(mmap_max, 0)
+
+
+def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
+    """A Lightning trainer that keeps ``last.ckpt`` and the best checkpoint in ``checkpoints``."""
+    return L.Trainer(
+        max_epochs=sum(phase.epochs for phase in settings.phases),
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        precision=precision(settings.accelerator),
+        gradient_clip_val=settings.clip,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        logger=logger,
+        callbacks=[
+            WeightAveraging(avg_fn=exponential_average(settings.ema_decay)),
+            ModelCheckpoint(checkpoints, BEST, monitor="val/mean_f1", mode="max", enable_version_counter=False),
+            ModelCheckpoint(checkpoints, LAST, enable_version_counter=False),
+            EarlyStopping("val/mean_f1", mode="max", patience=settings.patience),
+            LearningRateMonitor("step"),
+            RichProgressBar(leave=True),
+        ],
+    )

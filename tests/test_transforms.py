@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from facemark import transforms
+from facemark.labels import IGNORE, Region
+
+
+def test_a_flipped_pictures_left_eye_is_labelled_left():
+    # subject's right eye (red) at the picture's left, left eye (blue) at its right
+    image, mask = np.zeros((4, 8, 3), np.uint8), np.full((4, 8), Region.SKIN, np.uint8)
+    image[1, 1], mask[1, 1] = (255, 0, 0), Region.R_EYE
+    image[1, 6], mask[1, 6] = (0, 0, 255), Region.L_EYE
+    image, mask = transforms.flip(image, mask)
+    assert mask[1, 1] == Region.R_EYE
+    assert tuple(image[1, 1]) == (0, 0, 255)
+    assert mask[1, 6] == Region.L_EYE
+    assert tuple(image[1, 6]) == (255, 0, 0)
+
+
+def test_flipping_twice_changes_nothing():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (5, 7, 3), np.uint8), rng.integers(0, 19, (5, 7), np.uint8)
+    for once, twice in zip((image, mask), transforms.flip(*transforms.flip(image, mask)), strict=True):
+        assert (once == twice).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (30, 90), (200, 50)])
+def test_resize_fits_the_picture_and_ignores_what_lies_beside(shape):
+    fitted = transforms.resize(64)(image=np.full((*shape, 3), 9, np.uint8), mask=np.full(shape, Region.HAIR, np.uint8))
+    assert fitted["image"].shape == (64, 64, 3)
+    share = min(shape) / max(shape)
+    assert (fitted["mask"] == Region.HAIR).mean() == pytest.approx(share, abs=0.02)
+    assert ((fitted["mask"] == Region.HAIR) == (fitted["image"][..., 0] == 9)).all()
+
+
+def test_augment_is_deterministic_and_keeps_to_known_ids():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (80, 80, 3), np.uint8), np.full((80, 80), Region.HAIR, np.uint8)
+    for seed in range(20):
+        one, other = (transforms.augment(64, seed)(image=image, mask=mask) for _ in range(2))
+        assert (one["image"] == other["image"]).all()
+        assert (one["mask"] == other["mask"]).all()
+        assert set(np.unique(one["mask"])) <= {Region.HAIR, IGNORE}
+
+
+def test_augment_moves_picture_and_mask_together():
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[30:60, 40:70] = 255
+    mask = np.where(image[..., 0] > 0, Region.SKIN, Region.BACKGROUND).astype(np.uint8)
+    agreements = []
+    for seed in range(30):
+        out = transforms.augment(96, seed)(image=image, mask=mask)
+        bright = out["image"].mean(2) > out["image"].mean(2).max() / 2
+        agreements.append((bright == (out["mask"] == Region.SKIN))[out["mask"] != IGNORE].mean())
+    assert np.median(agreements) > 0.97
+
+
+def test_compose_shows_people_at_a_tenth_to_most_of_the_picture():
+    person = np.full((50, 50, 3), 200, np.uint8), np.full((50, 50), Region.SKIN, np.uint8)
+    shares = []
+    for seed in range(40):
+        image, mask = transforms.compose([person], 100, np.random.default_rng(seed))
+        assert image.shape == (100, 100, 3)
+        assert set(np.unique(mask)) <= {Region.BACKGROUND, Region.SKIN}
+        assert abs(image[mask == Region.SKIN].mean() - 200) < 12
+        shares.append((mask == Region.SKIN).mean() ** 0.5)
+    assert min(shares) < 0.25
+    assert max(shares) > 0.5
