@@ -30,8 +30,8 @@ LONGEST = 1024
 """The coarse parse looks at no more than this many pixels along the longer side."""
 SMALLEST = 8
 """Side in pixels, of the picture as it is parsed, under which nothing is taken for a face."""
-SAME = 0.4
-"""Faces whose boxes overlap by at least this IoU are one."""
+SAME = 0.5
+"""Of two faces that share this much of the smaller one's box, only the surer one is kept."""
 BATCH = 16
 WANTED = 0.5
 """Evidence under which a portrait shows no face."""
@@ -377,8 +377,7 @@ def window(size: int) -> np.ndarray:
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two boxes x0, y0, x1, y1."""
-    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = max(width, 0) * max(height, 0)
-    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared
-    return float(shared / union) if union > 0 else 0.0
+    """How much of the smaller of two boxes x0, y0, x1, y1 lies in the other, 0–1."""
+    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
+    smaller = min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2]))
+    return float(np.prod(sides) / smaller) if smaller > 0 else 0.0

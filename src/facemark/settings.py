@@ -66,9 +66,10 @@ class Train(Section):
 
 
 class Calibrate(Section):
-    """The landmark model."""
+    """The landmark model to start from, and a folder of ``images`` and ``landmarks`` to teach it on."""
 
-    modes: Annotated[int, Field(gt=0)]
+    start_from: str
+    points: Path
 
 
 class Evaluate(Section):

@@ -1,0 +1,122 @@
+"""What the endpoint is asked and what it answers: options in, the contract's JSON out."""
+
+import base64
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from facemark.images import RequestError
+from facemark.labels import CLASSES
+from facemark.parser import Face, Parse, RegionShape
+
+HEADERS = {"mask": "Facemark-Mask", "max_faces": "Facemark-Max-Faces", "min_score": "Facemark-Min-Score"}
+"""The header that carries each option beside a raw body."""
+VALID = "mask (none, png, rle), max_faces (1 or more), min_score (0 to 1)"
+
+
+class Options(BaseModel):
+    """The options of a request, each with its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mask: Literal["none", "png", "rle"] = "none"
+    max_faces: Annotated[int, Field(ge=1)] = 100
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+
+
+def options(fields: dict) -> Options:
+    """Check the options of a request, which come as text from headers and forms.
+
+    Raises:
+        RequestError: 400, a name or value is not valid; the message lists those that are.
+    """
+    if strange := sorted(fields.keys() - Options.model_fields.keys()):
+        raise RequestError(400, "UnknownOption", f"there is no option {', '.join(strange)}; the options are {VALID}")
+    for name, value in fields.items():
+        if isinstance(value, bool) or value is None:
+            raise RequestError(400, "BadOption", f"{name} cannot be {value}; the options are {VALID}")
+    try:
+        return Options(**fields)
+    except ValidationError as error:
+        name = error.errors()[0]["loc"][0]
+        raise RequestError(400, "BadOption", f"{name} cannot be {fields[name]!r}; the options are {VALID}") from error
+
+
+def chosen(faces: list[Face], options: Options) -> list[Face]:
+    """The faces that the options ask for, the largest first."""
+    return [face for face in faces if face.score >= options.min_score][: options.max_faces]
+
+
+def answer(parse: Parse, options: Options, model: dict) -> dict:
+    """The contract's answer for one picture, in plain Python types.
+
+    Coordinates are in the picture's pixels, rounded to hundredths, scores to thousandths.
+    """
+    height, width = parse.mask.shape
+    found = {
+        "image": {"width": width, "height": height},
+        "faces": [_face(face) for face in chosen(parse.faces, options)],
+        "model": model,
+    }
+    if options.mask != "none":
+        found["mask"] = {"encoding": options.mask, "classes": list(CLASSES), **ENCODINGS[options.mask](parse.mask)}
+    return found
+
+
+def _face(face: Face) -> dict:
+    return {
+        "box": _rounded(face.box),
+        "score": round(float(face.score), 3),
+        "landmarks": {"scheme": "ibug68", "points": _rounded(face.points), "scores": _rounded(face.scores, 3)},
+        "pupils": _rounded(face.pupils),
+        "mouth_center": _rounded(face.mouth_center),
+        "regions": {name: _region(region) for name, region in face.regions.items()},
+    }
+
+
+def _region(region: RegionShape) -> dict:
+    return {
+        "area": round(region.area, 1),
+        "centroid": _rounded(region.centroid),
+        "contour": _rounded(region.contour),
+    }
+
+
+def _rounded(values: np.ndarray, digits: int = 2) -> list:
+    return np.asarray(values, np.float64).round(digits).tolist()
+
+
+def png(mask: np.ndarray) -> dict:
+    """An H × W mask as base64 of an 8-bit one-channel PNG of class ids."""
+    return {"data": base64.b64encode(cv2.imencode(".png", mask)[1]).decode()}
+
+
+def rle(mask: np.ndarray) -> dict:
+    """An H × W mask as COCO's uncompressed run lengths of each class that occurs.
+
+    Column-major, the first count is of pixels that are not of the class
+    (https://github.com/cocodataset/cocoapi). ``size`` is [height, width].
+    """
+    flat = mask.ravel(order="F")
+    data = {}
+    for region in np.unique(flat):
+        inside = np.concatenate([[False], flat == region])
+        edges = np.append(np.flatnonzero(np.diff(inside)), flat.size)
+        data[CLASSES[region]] = np.diff(edges, prepend=0).tolist()
+    return {"size": list(mask.shape), "data": data}
+
+
+ENCODINGS = {"png": png, "rle": rle}
+
+
+def error(code: int, kind: str, message: str) -> dict:
+    """The body of an answer that is an error."""
+    return {"code": code, "type": kind, "message": message}
+
+
+def dumps(value: dict) -> bytes:
+    """JSON of an answer."""
+    return orjson.dumps(value)

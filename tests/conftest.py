@@ -1,0 +1,48 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from facemark import model, serving, synthetic
+from facemark.landmarks import LandmarkModel
+from facemark.stages.archive import archive
+
+RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """Weights of an untrained network for 64 pixels, and a landmark model of four drawn faces."""
+    folder = tmp_path_factory.mktemp("untrained")
+    network = model.build()
+    model.save(network, folder / "model.safetensors", 64)
+    shapes = [synthetic.draw(seed).points[0] for seed in range(4)]
+    LandmarkModel.blank(shapes).save(folder / "landmarks.npz")
+    return folder / "model.safetensors", folder / "landmarks.npz"
+
+
+@pytest.fixture(scope="session")
+def released():
+    """The released weights and landmark model; tests that need a trained network skip without them."""
+    if not all(file.exists() for file in RELEASED):
+        pytest.skip("the released weights are not here; fetch them with: dvc pull weights.dvc")
+    return RELEASED
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory, released):
+    """A real TorchServe on free ports, serving a real archive of the released weights."""
+    home = tmp_path_factory.mktemp("endpoint")
+    archive("0.0.1", *released, home / "facemark.mar")
+    yield serving.start(home / "facemark.mar", free_port(), home / "server")
+    serving.stop(home / "server")
+
+
+def free_port() -> int:
+    """A port that is free now, as are the four above it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if not any(serving.in_use(port + i) for i in range(5)):
+            return port

@@ -1,0 +1,308 @@
+"""The live endpoint over HTTP, held to the contract."""
+
+import base64
+import io
+import json
+import subprocess
+import urllib.error
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from facemark import images, synthetic
+from facemark.labels import CLASSES
+
+
+def portrait() -> Image.Image:
+    """An upright starter face of some size, alone in its picture."""
+    for seed in range(100):
+        drawn = synthetic.draw(seed)
+        if len(drawn.points) == 1:
+            points = drawn.points[0]
+            across = points[45] - points[36]
+            inside = (points > 0).all() and (points < drawn.mask.shape[::-1]).all()
+            if inside and across[0] > 45 and abs(across[1]) < 0.1 * across[0]:
+                return Image.fromarray(drawn.image)
+    raise AssertionError("no such face among the first hundred")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+PORTRAIT = portrait()
+PNG = encoded(PORTRAIT)
+
+
+class Reply:
+    def __init__(self, status: int, headers, body: bytes):
+        self.status, self.kind, self.body = status, headers.get("Content-Type", "").split(";")[0], body
+
+    @property
+    def json(self) -> dict:
+        assert self.kind == "application/json"
+        return json.loads(self.body)
+
+
+def post(endpoint, body: bytes, token: str | None = None, **headers: str) -> Reply:
+    headers = {"Content-Type": "application/octet-stream"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    if token != "":
+        headers["Authorization"] = f"Bearer {token or endpoint.token}"
+    request = urllib.request.Request(endpoint.url, body, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return Reply(response.status, response.headers, response.read())
+    except urllib.error.HTTPError as error:
+        return Reply(error.code, error.headers, error.read())
+
+
+def multipart(**fields: bytes | str) -> tuple[bytes, str]:
+    boundary = uuid.uuid4().hex
+    parts = []
+    for name, value in fields.items():
+        file = '; filename="photo"\r\nContent-Type: application/octet-stream' if isinstance(value, bytes) else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+        parts.append(head.encode() + (value if isinstance(value, bytes) else value.encode()) + b"\r\n")
+    return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def test_answer_has_everything_the_contract_names(endpoint):
+    reply = post(endpoint, PNG)
+    assert reply.status == 200
+    found = reply.json
+    assert found["image"] == {"width": PORTRAIT.width, "height": PORTRAIT.height}
+    assert set(found["model"]) == {"name", "version", "revision", "data"}
+    assert (found["model"]["name"], found["model"]["version"]) == ("facemark", "0.0.1")
+    assert "mask" not in found
+    (face,) = found["faces"]
+    points = np.array(face["landmarks"]["points"])
+    assert face["landmarks"]["scheme"] == "ibug68"
+    assert points.shape == (68, 2)
+    assert np.isfinite(points).all()
+    assert len(face["landmarks"]["scores"]) == 68
+    assert all(0 <= score <= 1 for score in [face["score"], *face["landmarks"]["scores"]])
+    assert face["box"] == pytest.approx([*points.min(0), *points.max(0)], abs=0.02)
+    right, left = face["pupils"]
+    assert right[0] < left[0]
+    assert right[1] < face["mouth_center"][1]
+    assert points[36][0] < points[45][0]
+    assert {"l_eye", "nose", "skin"} <= face["regions"].keys() <= set(CLASSES)
+    assert set(face["regions"]["l_eye"]) == {"area", "centroid", "contour"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"lossless": True}), ("BMP", {}), ("TIFF", {})]
+)
+def test_every_format_gives_the_same_face(endpoint, kind, options):
+    (face,) = post(endpoint, encoded(PORTRAIT, kind, **options)).json["faces"]
+    (same,) = post(endpoint, PNG).json["faces"]
+    assert face["box"] == pytest.approx(same["box"], abs=4)
+
+
+def test_grey_alpha_and_16_bit(endpoint):
+    wide = np.asarray(PORTRAIT.convert("L")).astype(np.uint16) * 257
+    for picture in (PORTRAIT.convert("L"), PORTRAIT.convert("RGBA"), Image.fromarray(wide)):
+        reply = post(endpoint, encoded(picture))
+        assert reply.status == 200
+        assert len(reply.json["faces"]) == 1
+
+
+def test_exif_orientation_is_honoured(endpoint):
+    (upright,) = post(endpoint, encoded(PORTRAIT, "JPEG", quality=95)).json["faces"]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it a quarter turn clockwise
+    lying = PORTRAIT.transpose(Image.Transpose.ROTATE_90)
+    found = post(endpoint, encoded(lying, "JPEG", quality=95, exif=exif)).json
+    assert found["image"] == {"width": PORTRAIT.width, "height": PORTRAIT.height}
+    assert found["faces"][0]["box"] == pytest.approx(upright["box"], abs=4)
+
+
+def test_multipart_and_json_answer_as_the_raw_body_does(endpoint):
+    raw = post(endpoint, PNG, Facemark_Max_Faces="1", Facemark_Mask="png").json
+    body, kind = multipart(data=PNG, mask="png", max_faces="1")
+    assert post(endpoint, body, Content_Type=kind).json == raw
+    body = json.dumps({"image": base64.b64encode(PNG).decode(), "mask": "png", "max_faces": 1}).encode()
+    for kind in ("application/json", "application/json; charset=utf-8"):
+        assert post(endpoint, body, Content_Type=kind).json == raw
+
+
+def test_masks_have_the_pictures_size_and_agree(endpoint):
+    png = post(endpoint, PNG, Facemark_Mask="png").json["mask"]
+    assert png["classes"] == list(CLASSES)
+    ids = cv2.imdecode(np.frombuffer(base64.b64decode(png["data"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert ids.shape == (PORTRAIT.height, PORTRAIT.width)
+    assert ids.dtype == np.uint8
+    rle = post(endpoint, PNG, Facemark_Mask="rle").json["mask"]
+    for name, counts in rle["data"].items():
+        flat = np.repeat(np.arange(len(counts)) % 2, counts).astype(bool)
+        assert (flat.reshape(ids.shape, order="F") == (ids == CLASSES.index(name))).all()
+
+
+def test_min_score_and_max_faces_leave_faces_out(endpoint):
+    assert post(endpoint, PNG, Facemark_Min_Score="1").json["faces"] == []
+    two = Image.new("RGB", (2 * PORTRAIT.width, PORTRAIT.height))
+    two.paste(PORTRAIT, (0, 0))
+    two.paste(PORTRAIT, (PORTRAIT.width, 0))
+    assert len(post(endpoint, encoded(two)).json["faces"]) == 2
+    assert len(post(endpoint, encoded(two), Facemark_Max_Faces="1").json["faces"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg"])
+def test_drawn_picture(endpoint, kind):
+    reply = post(endpoint, PNG, Accept=kind)
+    assert (reply.status, reply.kind) == (200, kind)
+    drawn = Image.open(io.BytesIO(reply.body))
+    assert drawn.size == PORTRAIT.size
+    assert np.abs(np.asarray(drawn.convert("RGB")).astype(int) - np.asarray(PORTRAIT)).mean() > 2
+
+
+def test_no_face_is_no_error(endpoint):
+    reply = post(endpoint, encoded(Image.new("RGB", (200, 100), "grey")))
+    assert reply.status == 200
+    assert reply.json["faces"] == []
+
+
+def bomb() -> bytes:
+    """A PNG of some bytes whose header claims 60,000 × 60,000 pixels."""
+    head = bytearray(encoded(Image.new("L", (1, 1))))
+    head[16:24] = (60_000).to_bytes(4) * 2
+    import zlib
+
+    head[29:33] = zlib.crc32(head[12:29]).to_bytes(4)
+    return bytes(head)
+
+
+JSON = "application/json"
+BAD = {
+    "no image": (b"", {}, 400),
+    "truncated": (PNG[: len(PNG) // 2], {}, 400),
+    "noise": (b"not a picture at all" * 20, {}, 415),
+    "gif": (encoded(PORTRAIT, "GIF"), {}, 415),
+    "bomb": (bomb(), {}, 413),
+    "too many bytes": (PNG + bytes(images.MAX_BYTES), {}, 413),
+    "bad value": (PNG, {"Facemark_Mask": "jpeg"}, 400),
+    "bad number": (PNG, {"Facemark_Max_Faces": "many"}, 400),
+    "none at all": (PNG, {"Facemark_Max_Faces": "0"}, 400),
+    "bad score": (PNG, {"Facemark_Min_Score": "1.5"}, 400),
+    "unknown option": (PNG, {"Facemark_Scheme": "wflw"}, 400),
+    "broken json": (b'{"image": ', {"Content_Type": JSON}, 400),
+    "json list": (b"[1, 2]", {"Content_Type": JSON}, 400),
+    "json without image": (b'{"mask": "png"}', {"Content_Type": JSON}, 400),
+    "json not base64": (b'{"image": "?!"}', {"Content_Type": JSON}, 400),
+    "json unknown option": (
+        json.dumps({"image": base64.b64encode(PNG).decode(), "masks": "png"}).encode(),
+        {"Content_Type": JSON},
+        400,
+    ),
+    "text": (b"a sentence", {"Content_Type": "text/plain"}, 400),
+    "form without image": (*(lambda body, kind: (body, {"Content_Type": kind}))(*multipart(mask="png")), 400),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_errors_say_what_was_wrong(endpoint, case):
+    body, headers, code = BAD[case]
+    reply = post(endpoint, body, **headers)
+    assert reply.status == code
+    assert set(reply.json) == {"code", "type", "message"}
+    assert reply.json["code"] == code
+    assert len(reply.json["message"].split()) > 4
+
+
+@pytest.mark.parametrize("case", ["bad value", "unknown option", "json unknown option"])
+def test_a_wrong_option_is_told_the_valid_ones(endpoint, case):
+    body, headers, _ = BAD[case]
+    message = post(endpoint, body, **headers).json["message"]
+    expected = ("none", "png", "rle") if case == "bad value" else ("mask", "max_faces", "min_score")
+    assert all(word in message for word in expected)
+
+
+def workers() -> set[int]:
+    return {
+        p.pid
+        for p in psutil.process_iter(["cmdline"])
+        if "model_service_worker.py" in " ".join(p.info["cmdline"] or [])
+    }
+
+
+def test_bad_pictures_leave_their_neighbours_and_the_worker_alone(endpoint):
+    before = workers()
+    jobs = [(PNG, {}, 200), *BAD.values()] * 3
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(lambda job: post(endpoint, job[0], **job[1]), jobs))
+    assert [reply.status for reply in replies] == [code for _, _, code in jobs]
+    alone = post(endpoint, PNG).json["faces"][0]["landmarks"]["points"]
+    for (_, _, code), reply in zip(jobs, replies, strict=True):
+        if code == 200:
+            points = reply.json["faces"][0]["landmarks"]["points"]
+            assert np.abs(np.array(points) - np.array(alone)).max() < 1
+    assert workers() == before
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_nobody_asks_without_the_token(endpoint, token):
+    assert post(endpoint, PNG, token=token).status in (400, 401, 403)
+
+
+def management(endpoint) -> str:
+    return endpoint.metrics.rsplit(":", 1)[0] + f":{int(endpoint.metrics.rsplit(':', 1)[1].split('/')[0]) - 1}"
+
+
+def test_models_can_be_neither_added_nor_removed(endpoint):
+    for method, path in (("POST", "/models?url=https://example.com/evil.mar"), ("DELETE", "/models/facemark")):
+        request = urllib.request.Request(management(endpoint) + path, method=method)
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=10)
+    assert post(endpoint, PNG).status == 200
+
+
+def test_everything_listens_on_loopback_only(endpoint):
+    port = int(endpoint.url.split(":")[2].split("/")[0])
+    listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    mine = [address for address in listening if port <= address.port < port + 5]
+    assert {address.port for address in mine} >= {port, port + 1, port + 2}
+    assert {address.ip.removeprefix("::ffff:") for address in mine} <= {"127.0.0.1", "::1"}
+
+
+def test_metrics_count_requests_and_faces(endpoint):
+    post(endpoint, PNG)
+    request = urllib.request.Request(endpoint.metrics)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        text = response.read().decode()
+    assert "ts_inference_requests_total" in text
+    assert 'Faces{ModelName="facemark"' in text
+
+
+def test_the_printed_curl_line_works(endpoint, tmp_path):
+    (tmp_path / "photo.png").write_bytes(PNG)
+    command = [
+        "curl",
+        "-s",
+        "-T",
+        tmp_path / "photo.png",
+        "-H",
+        f"Authorization: Bearer {endpoint.token}",
+        endpoint.url,
+    ]
+    assert len(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["faces"]) == 1
+
+
+def test_a_second_server_on_the_same_port_is_refused(endpoint, tmp_path):
+    from facemark import serving
+
+    archive = tmp_path / "facemark.mar"
+    archive.write_bytes(b"never opened")
+    port = int(endpoint.url.split(":")[2].split("/")[0])
+    with pytest.raises(RuntimeError, match=f"port {port} is in use"):
+        serving.start(archive, port, tmp_path / "server")
+    with pytest.raises(FileNotFoundError, match="make repro"):
+        serving.start(Path("nowhere.mar"), port, tmp_path / "server")
