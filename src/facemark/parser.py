@@ -35,6 +35,8 @@ SAME = 0.5
 BATCH = 16
 WANTED = 0.5
 """Evidence under which a portrait shows no face."""
+SURE = 0.5
+"""Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
 CLOSER = 0.7
 """Say of a portrait over the coarse parse in the middle of a face."""
 CONTOUR = 48
@@ -160,7 +162,8 @@ class FaceParser:
         return views
 
     def _parse(self, image: np.ndarray, coarse: list[View], crops: list[View]) -> Parse:
-        faces = sorted((self._face(crop) for crop in crops), key=lambda face: -face.score)
+        faces = [face for face in map(self._face, crops) if face.score >= SURE]
+        faces.sort(key=lambda face: -face.score)
         kept: list[int] = []
         for i, face in enumerate(faces):
             if all(overlap(face.box, faces[j].box) < SAME for j in kept):
@@ -182,7 +185,7 @@ class FaceParser:
         ]
         return Face(
             box=np.r_[points.min(0), points.max(0)],
-            score=evidence(crop.regions),
+            score=evidence(crop.regions) * float(scores.mean()),
             points=points,
             scores=scores.astype(np.float32),
             pupils=np.array(centres[:2], np.float32),
