@@ -1,6 +1,7 @@
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facemark import model, serving, synthetic
@@ -16,7 +17,7 @@ def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("untrained")
     network = model.build()
     model.save(network, folder / "model.safetensors", 64)
-    shapes = [synthetic.draw(seed).points[0] for seed in range(4)]
+    shapes = np.stack([synthetic.draw(seed).points[0] for seed in range(4)])
     LandmarkModel.blank(shapes).save(folder / "landmarks.npz")
     return folder / "model.safetensors", folder / "landmarks.npz"
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from facemark import model, synthetic
+from facemark.landmarks import LandmarkModel
 from facemark.settings import load_params
 from facemark.tracking import flatten
 
@@ -47,6 +48,9 @@ class Clone:
         synthetic.write(folder / "data", {"train": 8, "val": 2, "test": 2}, seed=1)
         (folder / "weights").mkdir()
         model.save(model.build(), folder / "weights/model.safetensors", 64)
+        LandmarkModel.blank(np.stack([synthetic.draw(seed).points[0] for seed in range(4)])).save(
+            folder / "weights/landmarks.npz"
+        )
         self.change(TINY)
         self.run("git", "init", "--quiet")
         self.run("git", "config", "user.name", "test")
