@@ -53,11 +53,14 @@ class FacemarkHandler(BaseHandler):
             for i, request in enumerate(requests)
         ]
 
-    def _read(self, index: int, item: dict, context) -> Request | RequestError:
+    def _read(self, index: int, item: dict, context) -> Request | Exception:
         headers = {name.lower(): value for name, value in (context.get_all_request_header(index) or {}).items()}
         try:
             return Request(item, headers, self.limits)
         except RequestError as error:
+            return error
+        except Exception as error:
+            log.exception("a request could not be read")
             return error
 
     def _parse(self, pictures: list[np.ndarray]) -> list[Parse | Exception]:
@@ -67,7 +70,7 @@ class FacemarkHandler(BaseHandler):
             log.exception("a batch of %d failed", len(pictures))
             return [error] if len(pictures) == 1 else [self._parse([picture])[0] for picture in pictures]
 
-    def _respond(self, index: int, asked: Request | RequestError, parse: Parse | Exception | None, context) -> bytes:
+    def _respond(self, index: int, asked: Request | Exception, parse: Parse | Exception | None, context) -> bytes:
         error = asked if parse is None else parse
         if isinstance(error, Parse):
             try:

@@ -1,6 +1,7 @@
 """What the endpoint is asked and what it answers: options in, the contract's JSON out."""
 
 import base64
+import reprlib
 from typing import Annotated, Literal
 
 import cv2
@@ -27,22 +28,27 @@ class Options(BaseModel):
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
-def options(fields: dict) -> Options:
+def options(fields: dict[str, str | int | float]) -> Options:
     """Check the options of a request, which come as text from headers and forms.
 
     Raises:
         RequestError: 400, a name or value is not valid; the message lists those that are.
     """
-    if strange := sorted(fields.keys() - Options.model_fields.keys()):
-        raise RequestError(400, "UnknownOption", f"there is no option {', '.join(strange)}; the options are {VALID}")
+    # names and values are quoted by reprlib: they may be megabytes long, or text that no JSON can carry
+    for name in fields.keys() - Options.model_fields.keys():
+        raise RequestError(400, "UnknownOption", f"there is no option {reprlib.repr(name)}; the options are {VALID}")
     for name, value in fields.items():
-        if isinstance(value, bool) or value is None:
-            raise RequestError(400, "BadOption", f"{name} cannot be {value}; the options are {VALID}")
+        if isinstance(value, bool):  # which pydantic takes for 0 or 1
+            raise _bad(name, value)
     try:
         return Options(**fields)
     except ValidationError as error:
         name = error.errors()[0]["loc"][0]
-        raise RequestError(400, "BadOption", f"{name} cannot be {fields[name]!r}; the options are {VALID}") from error
+        raise _bad(name, fields[name]) from error
+
+
+def _bad(name: str, value: object) -> RequestError:
+    return RequestError(400, "BadOption", f"{name} cannot be {reprlib.repr(value)}; the options are {VALID}")
 
 
 def chosen(faces: list[Face], options: Options) -> list[Face]:
@@ -53,7 +59,12 @@ def chosen(faces: list[Face], options: Options) -> list[Face]:
 def answer(parse: Parse, options: Options, model: dict) -> dict:
     """The contract's answer for one picture, in plain Python types.
 
-    Coordinates are in the picture's pixels, rounded to hundredths, scores to thousandths.
+    Coordinates are in the picture's pixels, rounded to hundredths, scores to thousandths, areas to tenths. The mask,
+    where it is asked for, is encoded by :func:`png` or :func:`rle`; it is that of the whole picture, whichever faces
+    are chosen.
+
+    Raises:
+        ValueError: a number of a chosen face is not finite.
     """
     height, width = parse.mask.shape
     found = {
@@ -69,7 +80,7 @@ def answer(parse: Parse, options: Options, model: dict) -> dict:
 def _face(face: Face) -> dict:
     return {
         "box": _rounded(face.box),
-        "score": round(float(face.score), 3),
+        "score": _rounded(face.score, 3),
         "landmarks": {"scheme": "ibug68", "points": _rounded(face.points), "scores": _rounded(face.scores, 3)},
         "pupils": _rounded(face.pupils),
         "mouth_center": _rounded(face.mouth_center),
@@ -79,14 +90,15 @@ def _face(face: Face) -> dict:
 
 def _region(region: RegionShape) -> dict:
     return {
-        "area": round(region.area, 1),
+        "area": _rounded(region.area, 1),
         "centroid": _rounded(region.centroid),
         "contour": _rounded(region.contour),
     }
 
 
-def _rounded(values: np.ndarray, digits: int = 2) -> list:
-    return np.asarray(values, np.float64).round(digits).tolist()
+def _rounded(values: np.ndarray | float, digits: int = 2) -> list | float:
+    values = np.asarray_chkfinite(values, np.float64)  # JSON would say null
+    return values.round(digits).tolist()
 
 
 def png(mask: np.ndarray) -> dict:
@@ -95,10 +107,11 @@ def png(mask: np.ndarray) -> dict:
 
 
 def rle(mask: np.ndarray) -> dict:
-    """An H × W mask as COCO's uncompressed run lengths of each class that occurs.
+    """An H × W mask as COCO's uncompressed run lengths (https://github.com/cocodataset/cocoapi).
 
-    Column-major, the first count is of pixels that are not of the class
-    (https://github.com/cocodataset/cocoapi). ``size`` is [height, width].
+    ``data`` maps the name of each class that occurs to its counts: lengths of runs down the columns, left to right,
+    by turns of pixels that are not and that are of the class, beginning with those that are not (0 where the first
+    pixel is). ``size`` is [height, width].
     """
     flat = mask.ravel(order="F")
     data = {}

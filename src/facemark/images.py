@@ -1,14 +1,19 @@
 """Bytes of a request → an RGB picture, or one sentence that says why not."""
 
 import io
+import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+BEGINNING = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
+"""How files of these formats begin: with it, an unreadable file is a broken one rather than of another format."""
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 65_535
+"""The longest side in pixels that a JPEG can have: longer pictures could not be answered as one."""
 
 
 class RequestError(ValueError):
@@ -16,18 +21,18 @@ class RequestError(ValueError):
 
     def __init__(self, code: int, kind: str, message: str):
         super().__init__(message)
-        self.code, self.kind = code, kind
+        self.code, self.kind, self.message = code, kind, message
 
 
 def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a picture to H × W × 3 RGB uint8, turned as its EXIF orientation asks.
 
-    Grey, palette, CMYK and 16-bit pictures are converted, the latter scaled; transparency is laid on white; of an
-    animation the first frame counts. Sizes are judged by the header, before anything is decoded.
+    Grey, palette, CMYK and 16-bit pictures are converted, the latter by their high bytes; transparency is laid on
+    white; of an animation the first frame counts. Sizes are judged by the header, before anything is decoded.
 
     Raises:
         RequestError: 400 an empty, truncated or broken picture; 413 more bytes or pixels than allowed; 415 another
-            format.
+            format, or values of 32 bits, which have no known range.
     """
     if not data:
         raise RequestError(400, "MissingImage", "the image is empty; send the bytes of a picture")
@@ -39,43 +44,59 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
             return _decode(data, max_pixels)
     except RequestError:
         raise
-    except Exception as error:  # decoders raise anything, from struct.error to SyntaxError
-        raise RequestError(
-            400, "UnreadableImage", "the image is truncated or broken; send a whole JPEG, PNG, WebP, BMP or TIFF file"
-        ) from error
-
-
-def _decode(data: bytes, max_pixels: int) -> np.ndarray:
-    try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
+        if BEGINNING.match(data):
+            raise _broken() from error
         raise RequestError(
-            415, "UnsupportedFormat", "the body is no image that is known here; send JPEG, PNG, WebP, BMP or TIFF"
+            415, "UnsupportedFormat", "the image is of no known format; send JPEG, PNG, WebP, BMP or TIFF"
         ) from error
     except Image.DecompressionBombError as error:
         raise RequestError(
-            413, "ImageTooLarge", f"the image is too large; at most {max_pixels:,} pixels are taken"
+            413, "ImageTooLarge", f"the image is too large; at most {max_pixels:,} pixels are taken, send a smaller one"
         ) from error
-    with picture:
+    except Exception as error:  # decoders raise anything, from struct.error to SyntaxError
+        raise _broken() from error
+
+
+def _broken() -> RequestError:
+    return RequestError(
+        400, "UnreadableImage", "the image is truncated or broken; send a whole JPEG, PNG, WebP, BMP or TIFF file"
+    )
+
+
+def _decode(data: bytes, max_pixels: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         width, height = picture.size
-        if width * height > max_pixels:
+        if width * height > max_pixels or max(picture.size) > MAX_SIDE:
             raise RequestError(
                 413,
                 "ImageTooLarge",
-                f"the image is {width:,} × {height:,} pixels; at most {max_pixels:,} are taken, send a smaller one",
+                f"the image is {width:,} × {height:,} pixels; at most {max_pixels:,} are taken, and {MAX_SIDE:,} a "
+                "side, send a smaller one",
             )
-        picture.load()
-        return _rgb(ImageOps.exif_transpose(picture))
+        if min(picture.size) < 1:
+            raise _broken()
+        if picture.mode in ("I", "F"):
+            raise RequestError(
+                415, "UnsupportedFormat", "the image has values of 32 bits; send one with 8 or 16 bits a channel"
+            )
+        picture.load()  # which turns a TIFF and takes the tag out
+        return _turned(_rgb(picture), picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, np.float64)
-        # 16-bit greys use their full range; floats are 0–1 where they fit in it, else like 16 bits or 8
-        top = 65535 if picture.mode.startswith("I") else next((t for t in (1, 255) if values.max() <= t), 65535)
-        grey = np.clip(np.nan_to_num(values) * (255 / top) + 0.5, 0, 255).astype(np.uint8)
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)  # as Pillow reads 16-bit colours; conversion would clip
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return np.array(picture.convert("RGB"))
+
+
+def _turned(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation == 1:
+        return rgb
+    picture = Image.fromarray(rgb)  # without the file's other EXIF tags, which Pillow would write anew and may fail to
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(picture))

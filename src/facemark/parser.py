@@ -32,9 +32,13 @@ SMALLEST = 8
 """Side in pixels, of the picture as it is parsed, under which nothing is taken for a face."""
 SAME = 0.5
 """Of two faces that share this much of the smaller one's box, only the surer one is kept."""
+MOST = 100
+"""Places in one picture that are looked at closer, those with the most evidence."""
 BATCH = 16
-WANTED = 0.5
-"""Evidence under which a portrait shows no face."""
+LIKELY, WANTED = 0.3, 0.5
+"""Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
+CLEAR = 0.85
+"""Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
 SURE = 0.5
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
 CLOSER = 0.7
@@ -112,9 +116,10 @@ class FaceParser:
         """Parse H × W × 3 RGB uint8 pictures of any sizes."""
         coarse = [self._look(image) for image in images]
         found = self._closer(images, [candidates(views) for views in coarse])
-        for i in [i for i, crops in enumerate(found) if not crops]:
-            turned = [view for turns in (1, 3, 2) for view in self._look(images[i], turns)]
-            found[i] = self._closer([images[i]], [candidates(turned)])[0]
+        for i, image in enumerate(images):
+            if max((evidence(crop.regions) for crop in found[i]), default=0) < CLEAR:
+                turned = [view for turns in (1, 2, 3) for view in self._look(image, turns)]
+                found[i] = self._closer([image], [candidates([*coarse[i], *turned])])[0]
         return [self._parse(*each) for each in zip(images, coarse, found, strict=True)]
 
     def measured(self, images: list[np.ndarray]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
@@ -277,21 +282,23 @@ def candidates(views: list[View]) -> list[np.ndarray]:
     for view in views:
         for face in faces_apart(view.regions):
             matrix = portrait(view.regions, face)
-            if matrix is not None:
-                score = evidence(np.where(face, view.regions, 0))
+            score = evidence(np.where(face, view.regions, 0))
+            if matrix is not None and score >= LIKELY:
                 found.append((score, matrix @ np.vstack([view.matrix, (0, 0, 1)])))
     frames: list[np.ndarray] = []
     for _, frame in sorted(found, key=lambda each: -each[0]):
-        if not any(same_frame(frame, other) for other in frames):
+        if len(frames) < MOST and not any(same_frame(frame, other) for other in frames):
             frames.append(frame)
     return frames
 
 
 def same_frame(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two portraits are of one face: each other's centre close to their own."""
+    """Whether two portraits are of one face: of one size and way up, each other's centre close to their own."""
     centre = apply(invert(one), np.array([0.5, 0.55]))
-    ratio = np.linalg.norm(one[:, 0]) / np.linalg.norm(other[:, 0])
-    return bool(np.linalg.norm(apply(other, centre) - (0.5, 0.55)) < 0.15 and 0.6 < ratio < 1.7)
+    sizes = np.linalg.norm(one[:, 0]), np.linalg.norm(other[:, 0])
+    upright = one[:, 0] @ other[:, 0] > 0.5 * sizes[0] * sizes[1]
+    near = np.linalg.norm(apply(other, centre) - (0.5, 0.55)) < 0.15
+    return bool(near and upright and 0.6 < sizes[0] / sizes[1] < 1.7)
 
 
 def cut_out(image: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:

@@ -76,7 +76,7 @@ def json_body(body: dict | bytes | bytearray) -> tuple[bytes, dict]:
     if isinstance(body, bytes | bytearray):
         try:
             body = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RequestError(400, "BadJSON", 'the body is not JSON; send {"image": "<base64>"}') from error
     if not isinstance(body, dict) or not isinstance(body.get("image"), str):
         raise RequestError(400, "MissingImage", 'the JSON body has no text field image; send {"image": "<base64>"}')

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from facemark import geometry
+
+
+def disc(radius: float, centre: tuple[float, float], size: int = 64) -> np.ndarray:
+    """Probabilities of a disc whose edge, one pixel soft, is half way at the radius."""
+    y, x = np.mgrid[:size, :size]
+    return np.clip(radius + 0.5 - np.hypot(x - centre[0], y - centre[1]), 0, 1)
+
+
+def test_outline_of_a_disc_is_sub_pixel():
+    line = geometry.outline(disc(12.3, (30.2, 33.7)))
+    assert np.hypot(*(line - (30.2, 33.7)).T) == pytest.approx(12.3, abs=0.1)
+
+
+def test_outline_of_a_region_at_the_border_is_closed():
+    line = geometry.outline(np.ones((4, 6)))
+    assert (line[0] == line[-1]).all()
+    assert [*line.min(0), *line.max(0)] == pytest.approx([-0.5, -0.5, 5.5, 3.5])
+
+
+def test_outline_of_nothing_is_empty():
+    assert geometry.outline(np.zeros((5, 5))).shape == (0, 2)
+
+
+def test_centroid_by_hand():
+    region = np.zeros((4, 5))
+    region[1, 2], region[3, 4] = 3, 1
+    assert geometry.centroid(region) == pytest.approx([2.5, 1.5])
+    assert np.isnan(geometry.centroid(np.zeros((4, 5)))).all()
+
+
+def test_reach_finds_the_edge_in_every_direction():
+    angles = np.linspace(0, 2 * np.pi, 9)
+    rays = np.c_[np.cos(angles), np.sin(angles)]
+    starts = np.broadcast_to([30.0, 31.0], rays.shape)
+    assert geometry.reach(disc(10.4, (30, 31)), starts, rays, 30) == pytest.approx(10.4, abs=0.25)
+
+
+def test_reach_takes_the_last_edge_and_knows_when_there_is_none():
+    region = np.zeros((3, 20))
+    region[1, 2:5] = region[1, 8:11] = 1
+    found = geometry.reach(region, np.array([(0.0, 1.0), (12.0, 1.0)]), np.array([1.0, 0.0]), 20)
+    assert found[0] == pytest.approx(10.5, abs=0.01)
+    assert np.isnan(found[1])
+
+
+def test_sample_is_bilinear_and_zero_outside():
+    region = np.array([[0.0, 1.0], [2.0, 3.0]])
+    assert geometry.sample(region, np.array([(0.5, 0.5), (1, 0), (-5, 0)])) == pytest.approx([1.5, 1, 0], abs=0.02)
+
+
+def test_align_recovers_a_similarity():
+    points = np.random.default_rng(0).uniform(0, 9, (7, 2))
+    matrix = np.array([(0.0, -2.0, 3.0), (2.0, 0.0, -1.0)])  # a quarter turn, twice the size
+    found = geometry.align(points, geometry.apply(matrix, points), np.ones(7))
+    assert found == pytest.approx(matrix, abs=1e-9)
+
+
+def test_align_believes_weights():
+    points = np.array([(0.0, 0), (1, 0), (0, 1), (5, 5)])
+    target = points + np.array([2, 3])
+    target[3] = (90, -40)
+    found = geometry.align(points, target, np.array([1, 1, 1, 0.0]))
+    assert geometry.apply(found, points[:3]) == pytest.approx(target[:3])
+
+
+def test_invert_undoes():
+    matrix = np.array([(0.3, -1.2, 4.0), (1.2, 0.3, 5.0)])
+    points = np.random.default_rng(1).uniform(0, 99, (5, 2))
+    assert geometry.apply(geometry.invert(matrix), geometry.apply(matrix, points)) == pytest.approx(points)

@@ -1,0 +1,165 @@
+import cv2
+import numpy as np
+import pytest
+
+from facemark import parser, synthetic
+from facemark.geometry import apply
+from facemark.labels import CLASSES, Region
+from facemark.parser import FaceParser
+
+
+@pytest.fixture(scope="module")
+def untaught(untrained):
+    return FaceParser(*untrained, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def taught(released):
+    return FaceParser(*released, device="cpu")
+
+
+def portraits(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Starter pictures of one whole, upright face of some size, with its points."""
+    found = []
+    for seed in range(1000):
+        drawn = synthetic.draw(seed)
+        points = drawn.points[0]
+        across = points[45] - points[36]
+        whole = (points > 0).all() and (points < drawn.mask.shape[::-1]).all()
+        if len(drawn.points) == 1 and whole and across[0] > 45 and abs(across[1]) < 0.1 * across[0]:
+            found.append((drawn.image, points))
+            if len(found) == count:
+                return found
+    raise AssertionError("too few portraits among a thousand pictures")
+
+
+def masks(*discs: tuple[Region, tuple[int, int], int]) -> np.ndarray:
+    """One-hot regions, 19 × 100 × 200, of discs painted in order."""
+    ids = np.zeros((100, 200), np.uint8)
+    for region, centre, radius in discs:
+        cv2.circle(ids, centre, radius, int(region), -1)
+    return (np.arange(len(CLASSES))[:, None, None] == ids).astype(np.float32)
+
+
+def face(x: int) -> list[tuple[Region, tuple[int, int], int]]:
+    parts = [(Region.SKIN, (x, 50), 40), (Region.R_EYE, (x - 12, 42), 4), (Region.L_EYE, (x + 12, 42), 4)]
+    return [*parts, (Region.NOSE, (x, 53), 6), (Region.U_LIP, (x, 69), 5)]
+
+
+def test_pyramid_doubles_up_to_the_pictures_side():
+    assert parser.pyramid(100, 256) == [256]
+    assert parser.pyramid(320, 256) == [256]
+    assert parser.pyramid(700, 256) == [256, 512]
+    assert parser.pyramid(9000, 256) == [256, 512, 1024]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_quarter_turns_are_those_of_numpy(turns):
+    image = np.zeros((5, 9))
+    image[1, 7] = 1
+    x, y = apply(parser.quarter_turns(5, 9, turns), np.array([7.0, 1.0]))
+    assert np.rot90(image, turns)[round(y), round(x)] == 1
+
+
+def test_scaling_keeps_pixel_centres():
+    # two pixels become four: the edges at -0.5 and 1.5 become -0.5 and 3.5
+    assert apply(parser.scaled(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))
+
+
+def test_touching_faces_are_told_apart_by_their_noses():
+    apart = parser.faces_apart(masks(*face(60), *face(130)))
+    assert len(apart) == 2
+    assert not (apart[0] & apart[1]).any()
+    left, right = sorted(apart, key=lambda each: np.nonzero(each)[1].mean())
+    assert left[53, 60]
+    assert right[53, 130]
+
+
+def test_the_face_in_the_middle_is_left_alone():
+    regions = masks(*face(30), *face(100))
+    alone = parser.face_alone(regions)
+    assert alone[Region.NOSE, 53, 100] == 1
+    assert alone[Region.NOSE, :, :50].sum() == 0
+    assert alone[Region.SKIN, :, :50].sum() == 0
+
+
+def test_a_portrait_stands_where_the_training_portraits_do():
+    regions = masks(*face(100))
+    frame = parser.portrait(regions, np.ones((100, 200), bool))
+    right, left, lips = apply(frame, np.array([(88.0, 42), (112, 42), (100, 69)]))
+    assert right[0] < 0.5 < left[0]
+    assert right[1] == pytest.approx(0.477, abs=0.03)
+    assert lips == pytest.approx([0.5, 0.751], abs=0.03)
+    assert parser.portrait(masks((Region.SKIN, (100, 50), 40)), np.ones((100, 200), bool)) is None
+
+
+def test_cutting_out_follows_the_frame():
+    image = np.zeros((300, 400, 3), np.uint8)
+    cv2.circle(image, (250, 120), 6, (255, 255, 255), -1)
+    frame = np.array([(1 / 200, 0, -0.5), (0, 1 / 200, -0.25)])
+    for size in (32, 96, 192):
+        cut = parser.cut_out(image, frame, size)[..., 0].astype(float)
+        y, x = np.mgrid[:size, :size]
+        centre = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
+        expected = apply(parser.crop_matrix(frame, size), np.array([250.0, 120.0]))
+        assert centre == pytest.approx(expected, abs=0.3)
+
+
+def test_overlap_is_the_share_of_the_smaller_box():
+    big, small, far = np.array([0, 0, 10, 10.0]), np.array([5, 5, 9, 15.0]), np.array([20, 20, 30, 30.0])
+    assert parser.overlap(big, small) == pytest.approx(0.5)
+    assert parser.overlap(big, far) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (300, 7), (64, 64), (133, 217)])
+def test_no_picture_is_too_strange(untaught, shape):
+    rng = np.random.default_rng(0)
+    pictures = [np.zeros((*shape, 3), np.uint8), rng.integers(0, 256, (*shape, 3), np.uint8)]
+    for parse in untaught(pictures):
+        assert parse.mask.shape == shape
+        assert parse.mask.dtype == np.uint8
+        assert parse.mask.max() < len(CLASSES)
+
+
+def test_no_pictures_no_answers(untaught):
+    assert untaught([]) == []
+
+
+def test_a_batch_is_what_its_pictures_are_alone(taught):
+    images = [image for image, _ in portraits(2)]
+    images[1] = images[1][:-30]
+    for together, image in zip(taught(images), images, strict=True):
+        alone = taught([image])[0]
+        assert (together.mask == alone.mask).mean() > 0.995
+        assert len(together.faces) == len(alone.faces)
+
+
+def test_portraits_are_found_and_measured(taught):
+    for image, points in portraits(4):
+        (found,) = taught([image])[0].faces
+        size = np.linalg.norm(points[36] - points[45])
+        assert np.linalg.norm(found.points - points, axis=1).mean() < 0.12 * size
+        assert np.linalg.norm(found.pupils[0] - points[36:42].mean(0)) < 0.15 * size
+        assert found.box == pytest.approx([*found.points.min(0), *found.points.max(0)])
+        assert found.points[36, 0] < found.points[45, 0]
+        assert {"l_eye", "nose", "skin"} <= found.regions.keys()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_lying_faces_are_found(taught, turns):
+    image, points = portraits(1)[0]
+    faces = taught([np.ascontiguousarray(np.rot90(image, turns))])[0].faces
+    truth = apply(parser.quarter_turns(*image.shape[:2], turns), points)
+    size = np.linalg.norm(points[36] - points[45])
+    assert min(np.linalg.norm(found.points - truth, axis=1).mean() for found in faces) < 0.15 * size
+
+
+def test_a_group_is_found_largest_first(taught):
+    (one, _), (other, _) = portraits(2)
+    height = min(len(one), len(other))
+    small = cv2.resize(other[:height], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    small = cv2.copyMakeBorder(small, 0, height - len(small), 0, 0, cv2.BORDER_REPLICATE)
+    faces = taught([np.hstack([small, one[:height]])])[0].faces
+    assert len(faces) == 2
+    assert np.prod(faces[0].box[2:] - faces[0].box[:2]) > np.prod(faces[1].box[2:] - faces[1].box[:2])
+    assert faces[0].box[0] > faces[1].box[0]
