@@ -167,15 +167,14 @@ class FaceParser:
         return views
 
     def _parse(self, image: np.ndarray, coarse: list[View], crops: list[View]) -> Parse:
-        faces = [face for face in map(self._face, crops) if face.score >= SURE]
-        faces.sort(key=lambda face: -face.score)
-        kept: list[int] = []
-        for i, face in enumerate(faces):
-            if all(overlap(face.box, faces[j].box) < SAME for j in kept):
-                kept.append(i)
-        faces = [faces[i] for i in kept]
-        faces.sort(key=lambda face: -(face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
-        return Parse(paint(image.shape[:2], coarse, crops), faces)
+        """Measure the faces, keep the surest of those that overlap, and paint the mask."""
+        found = sorted(((self._face(crop), crop) for crop in crops), key=lambda each: -each[0].score)
+        kept: list[tuple[Face, View]] = []
+        for face, crop in found:
+            if face.score >= SURE and all(overlap(face.box, other.box) < SAME for other, _ in kept):
+                kept.append((face, crop))
+        faces = sorted((face for face, _ in kept), key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
+        return Parse(paint(image.shape[:2], coarse, [crop for _, crop in kept]), faces)
 
     def _face(self, crop: View) -> Face:
         matrix = crop_matrix(crop.matrix, self.size)
