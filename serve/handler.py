@@ -54,7 +54,9 @@ class FacemarkHandler(BaseHandler):
         ]
 
     def _read(self, index: int, item: dict, context) -> Request | Exception:
-        headers = {name.lower(): value for name, value in (context.get_all_request_header(index) or {}).items()}
+        headers = context.get_all_request_header(index) or {}
+        # a form's fields stand among the headers, each with a dict of its own
+        headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
         try:
             return Request(item, headers, self.limits)
         except RequestError as error:

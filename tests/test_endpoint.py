@@ -7,6 +7,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def multipart(**fields: bytes | str) -> tuple[bytes, str]:
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
         parts.append(head.encode() + (value if isinstance(value, bytes) else value.encode()) + b"\r\n")
     return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def form(**fields: bytes | str) -> tuple[bytes, dict]:
+    """Body and headers of a form; fields named Facemark_… travel as headers."""
+    headers = {name: value for name, value in fields.items() if name.startswith("Facemark_")}
+    body, kind = multipart(**{name: value for name, value in fields.items() if name not in headers})
+    return body, headers | {"Content_Type": kind}
 
 
 def test_answer_has_everything_the_contract_names(endpoint):
@@ -175,8 +183,6 @@ def bomb() -> bytes:
     """A PNG of some bytes whose header claims 60,000 × 60,000 pixels."""
     head = bytearray(encoded(Image.new("L", (1, 1))))
     head[16:24] = (60_000).to_bytes(4) * 2
-    import zlib
-
     head[29:33] = zlib.crc32(head[12:29]).to_bytes(4)
     return bytes(head)
 
@@ -203,8 +209,20 @@ BAD = {
         {"Content_Type": JSON},
         400,
     ),
-    "text": (b"a sentence", {"Content_Type": "text/plain"}, 400),
-    "form without image": (*(lambda body, kind: (body, {"Content_Type": kind}))(*multipart(mask="png")), 400),
+    "deep json": (b"[" * 100_000, {"Content_Type": JSON}, 400),
+    "json unspeakable option": (
+        b'{"image": "%s", "\\ud800": 1}' % base64.b64encode(PNG),
+        {"Content_Type": JSON},
+        400,
+    ),
+    "text": (b"a sentence", {"Content_Type": "text/plain"}, 415),
+    "form without image": (*form(mask="png"), 400),
+    "form bad value": (*form(data=PNG, mask="jpeg"), 400),
+    "form unknown option": (*form(data=PNG, masks="png"), 400),
+    "form with a header's name": (*form(data=PNG, accept="image/png"), 400),
+    "form with two images": (*form(data=PNG, body=PNG), 400),
+    "form unknown header": (*form(data=PNG, Facemark_Scheme="wflw"), 400),
+    "broken form": (b"--x\r\nnothing", {"Content_Type": "multipart/form-data; boundary=x"}, 400),
 }
 
 
@@ -218,11 +236,13 @@ def test_errors_say_what_was_wrong(endpoint, case):
     assert len(reply.json["message"].split()) > 4
 
 
-@pytest.mark.parametrize("case", ["bad value", "unknown option", "json unknown option"])
+@pytest.mark.parametrize(
+    "case", ["bad value", "unknown option", "json unknown option", "form bad value", "form unknown option"]
+)
 def test_a_wrong_option_is_told_the_valid_ones(endpoint, case):
     body, headers, _ = BAD[case]
     message = post(endpoint, body, **headers).json["message"]
-    expected = ("none", "png", "rle") if case == "bad value" else ("mask", "max_faces", "min_score")
+    expected = ("none", "png", "rle") if "bad value" in case else ("mask", "max_faces", "min_score")
     assert all(word in message for word in expected)
 
 

@@ -7,14 +7,14 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(help="Facial landmarks by parsing first.", no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # a photograph may be called [b].jpg
 TRAINED = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
 RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 
 
 def fail(message: object) -> typer.Exit:
-    """Say in one sentence what was wrong; the exit code is 1."""
-    console.print(f"facemark: {message}", style="red", highlight=False)
+    """Say in one sentence what was wrong; answers the exit, with code 1, to be raised."""
+    console.print(f"facemark: {message}", style="red")
     return typer.Exit(1)
 
 
@@ -35,7 +35,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print the endpoint's answer, one line a photograph.")] = False,
 ) -> None:
     """Find faces and their landmarks; without options, say how many."""
-    import cv2
+    from PIL import Image
     from rich.progress import track
 
     from facemark import answer, images, overlay
@@ -43,7 +43,10 @@ def predict(
 
     if out and len(photos) > 1 and not out.is_dir():
         raise fail(f"several photographs need a folder to be drawn into, and {out} is none")
-    parser = FaceParser(*model_files())
+    try:
+        parser = FaceParser(*model_files())
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
     failed = False
     for photo in track(photos, "parsing", console=console, disable=len(photos) == 1):
         try:
@@ -61,8 +64,10 @@ def predict(
             print(answer.dumps(answer.answer(parse, answer.Options(), {"name": "facemark"})).decode())
         if out:
             target = out / f"{photo.stem}.png" if out.is_dir() else out
-            if not cv2.imwrite(str(target), cv2.cvtColor(overlay.draw(image, parse), cv2.COLOR_RGB2BGR)):
-                raise fail(f"{target} cannot be written; name a .png or .jpg in a folder that exists")
+            try:
+                Image.fromarray(overlay.draw(image, parse)).save(target)
+            except (OSError, ValueError) as error:
+                raise fail(f"{target} cannot be written; name a .png or .jpg in a folder that exists") from error
         if not json:
             scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
             console.print(f"{photo}: {len(parse.faces)} face(s)" + (f", score {scores}" if scores else ""))

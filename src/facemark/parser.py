@@ -41,7 +41,7 @@ CLEAR = 0.85
 """Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
 SURE = 0.5
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
-CLOSER = 0.7
+CLOSER = 0.5
 """Say of a portrait over the coarse parse in the middle of a face."""
 CONTOUR = 48
 """A region's contour has at most about this many points."""

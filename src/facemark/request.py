@@ -53,26 +53,29 @@ def accepted(header: str) -> str:
 
 
 def body_and_fields(item: dict, headers: dict[str, str]) -> tuple[bytes, dict]:
-    """Split a request into the image's bytes and its options.
+    """Split a request into the image's bytes and its options; those of the body go before those of the headers.
 
     Raises:
         RequestError: there is no image, or the JSON body is none.
     """
-    body = item.get("body")
-    if body is None:
-        fields = {name: text(value) for name, value in item.items() if name != "data"}
-        return raw(item.get("data")), fields
-    if headers.get("content-type", "").lower().startswith(JSON):
-        return json_body(body)
-    fields = {field: headers[name.lower()] for field, name in answer.HEADERS.items() if name.lower() in headers}
-    known = {name.lower() for name in answer.HEADERS.values()}
-    # a misspelt option must not pass for its default
-    fields |= {name: value for name, value in headers.items() if name.startswith("facemark-") and name not in known}
-    return raw(body), fields
+    kind = headers.get("content-type", "").lower()
+    if kind.startswith(JSON):
+        data, fields = json_body(item.get("body"))
+    elif kind.startswith("multipart/form-data"):
+        data, fields = raw(item.get("data")), {name: text(value) for name, value in item.items() if name != "data"}
+    else:
+        data, fields = raw(item.get("body")), {}
+    return data, options_in(headers) | fields
+
+
+def options_in(headers: dict[str, str]) -> dict[str, str]:
+    """The options that travel as headers; one that is misspelt comes along, not to pass for its default."""
+    names = {header.lower(): name for name, header in answer.HEADERS.items()}
+    return {names.get(name, name): value for name, value in headers.items() if name.startswith("facemark-")}
 
 
 def json_body(body: dict | bytes | bytearray) -> tuple[bytes, dict]:
-    """Image and options of a JSON body, which the worker has parsed if it could."""
+    """Image and options of a JSON body, which TorchServe has parsed if it could."""
     if isinstance(body, bytes | bytearray):
         try:
             body = json.loads(body)
@@ -90,8 +93,10 @@ def json_body(body: dict | bytes | bytearray) -> tuple[bytes, dict]:
 
 
 def raw(value: object) -> bytes:
-    """The image's bytes as they came; refuses text and nothing."""
-    if isinstance(value, bytes | bytearray) and len(value):
+    """The image's bytes as they came; TorchServe decodes what is labelled as text. Refuses nothing."""
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes | bytearray) and value:
         return bytes(value)
     raise RequestError(
         400, "MissingImage", "there is no image; send its bytes as the body, or in the form field data, or as JSON"

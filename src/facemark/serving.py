@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -70,7 +69,11 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
             start_new_session=True,
         )
     (home / "pid").write_text(str(process.pid))
-    return wait(process, port, home)
+    try:
+        return wait(process, port, home)
+    except BaseException:  # also where a person gives up waiting
+        stop(home)
+        raise
 
 
 def addresses(port: int, settings: Path) -> str:
@@ -102,18 +105,16 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def wait(process: subprocess.Popen, port: int, home: Path) -> Endpoint:
-    """Wait until the worker is ready; end the server and raise RuntimeError where it does not come up."""
+    """Wait until the worker is ready; RuntimeError where it does not come up."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if process.poll() is not None or "Load model failed" in (home / "server.log").read_text(errors="replace"):
-            stop(home)
             raise RuntimeError(f"TorchServe could not load the model; {home / 'server.log'} says why")
         if ready(port, home):
             token = keys(home)["inference"]["key"]
             base = f"http://127.0.0.1:{port}"
             return Endpoint(f"{base}/predictions/{NAME}", f"http://127.0.0.1:{port + 2}/metrics", token)
         time.sleep(0.5)
-    stop(home)
     raise RuntimeError(f"the worker was not ready after {PATIENCE} s; {home / 'server.log'} says why")
 
 
@@ -157,11 +158,10 @@ def stop(home: Path = HOME) -> bool:
     process = running(home)
     if process is None:
         return False
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        if "org.pytorch.serve.ModelServer" in " ".join(member.cmdline()):
-            member.send_signal(signal.SIGTERM)  # Java ends its workers in order
-    _, left = psutil.wait_procs(family, timeout=20)
+    family = process.children(recursive=True)
+    for java in process.children():
+        java.terminate()  # and it ends its workers in order
+    _, left = psutil.wait_procs([process, *family], timeout=20)
     for member in left:
         member.kill()
     (home / "pid").unlink(missing_ok=True)

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import yaml
 
 import facemark
 from facemark.settings import load_params
+from facemark.tracking import lineage
 
 WEIGHTS = Path("build/train/model.safetensors")
 LANDMARKS = Path("build/calibrate/landmarks.npz")
@@ -21,8 +23,8 @@ SERVE = Path("serve")
 
 def revision() -> str:
     """The git commit, with ``-dirty`` where tracked files differ from it; ``unknown`` outside a repository."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+    tags = lineage()
+    return tags.get("git.commit", "unknown") + ("-dirty" if tags.get("git.dirty") == "true" else "")
 
 
 def data_md5() -> str:
@@ -32,7 +34,7 @@ def data_md5() -> str:
 
 
 def archive(version: str, weights: Path, landmarks: Path, out: Path) -> None:
-    """Pack handler, package, weights, landmark model and their names into ``out``.
+    """Pack handler, package, weights, landmark model and their names into ``out``; the same in, the same bytes out.
 
     Raises:
         SystemExit: the archiver refused; its own words are printed.
@@ -47,15 +49,26 @@ def archive(version: str, weights: Path, landmarks: Path, out: Path) -> None:
         shutil.copy(landmarks, extra / "landmarks.npz")
         model = {"name": "facemark", "version": version, "revision": revision(), "data": data_md5()}
         (extra / "model.json").write_text(json.dumps(model))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).with_name("torch-model-archiver")), "--force"]
-        command += ["--model-name", out.stem, "--version", version, "--export-path", str(out.parent)]
+        command = [str(Path(sys.executable).with_name("torch-model-archiver")), "--archive-format", "no-archive"]
+        command += ["--model-name", "facemark", "--version", version, "--export-path", folder]
         command += ["--handler", str(SERVE / "handler.py"), "--config-file", str(SERVE / "model-config.yaml")]
         command += ["--extra-files", str(extra)]
         # it unpacks into a fixed name under the temporary folder, where another archiver may be at work
         if subprocess.run(command, env=os.environ | {"TMPDIR": str(work)}).returncode:
             raise SystemExit("torch-model-archiver could not pack the archive; what it says above is why")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pack(Path(folder, "facemark"), out)
     print(f"{out}: version {version}, revision {model['revision']}")
+
+
+def pack(folder: Path, out: Path) -> None:
+    """Zip what the archiver laid out, without the hour of its making."""
+    manifest = folder / "MAR-INF" / "MANIFEST.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"createdOn": ""}))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as mar:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(file.relative_to(folder)))
+            mar.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 if __name__ == "__main__":

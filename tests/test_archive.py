@@ -1,0 +1,48 @@
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from facemark.stages.archive import archive
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, untrained):
+    """An archive, packed twice in two places."""
+    folder = tmp_path_factory.mktemp("archive")
+    for name in ("one", "two"):
+        archive("1.2.3", *untrained, folder / name / "facemark.mar")
+    return folder
+
+
+def test_the_same_in_gives_the_same_bytes(packed):
+    one, two = ((packed / name / "facemark.mar").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_it_holds_what_serving_needs_and_no_data(packed):
+    with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
+        names = set(mar.namelist())
+        model = json.loads(mar.read("model.json"))
+        manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
+    needed = {"handler.py", "model-config.yaml", "model.json", "model.safetensors", "landmarks.npz"}
+    assert needed | {"MAR-INF/MANIFEST.json"} == {name for name in names if not name.startswith("facemark/")}
+    assert {name.rsplit(".")[-1] for name in names - needed} == {"py", "json"}
+    assert model.keys() == {"name", "version", "revision", "data"}
+    assert (model["name"], model["version"]) == ("facemark", "1.2.3")
+    assert manifest["model"]["handler"] == "handler.py"
+
+
+def test_its_own_package_goes_before_any_other(packed, tmp_path):
+    with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
+        mar.extractall(tmp_path / "unpacked")
+    program = f"import sys; sys.path.append({str(tmp_path / 'unpacked')!r}); import handler, facemark.parser as p"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; print(p.__file__)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "parser.py")), done.stderr
