@@ -27,7 +27,6 @@ from facemark.labels import (
     Region,
 )
 
-RIGHT, DOWN = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 JAW_ANGLES = np.radians(np.linspace(-102, 102, 17))
 """Directions from the middle of the face to the jaw points, 0 is down, negative towards the picture's left."""
 FACE = [*FACE_CORE, Region.EYE_G]
