@@ -35,7 +35,7 @@ SMALLEST = 4.0
 """A region of fewer pixels of the crop was not seen."""
 MODES = 20
 """Modes of the point distribution model."""
-NOISE, OUTLIER, RIDGE = 0.05, 0.15, 1e-3
+NOISE, OUTLIER, RIDGE = 0.05, 0.15, 3e-4
 """Assumed error of a measured point, the error at which it is half believed (both shares of the distance of the outer
 eye corners), and the ridge map's penalty."""
 
