@@ -16,7 +16,8 @@ from facemark.geometry import LEVEL, align, apply, centroid, invert, outline
 from facemark.labels import CLASSES, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
 from facemark.landmarks import FACE, LIPS, LandmarkModel, confidence, measure
 
-EYES = [Region.L_EYE, Region.R_EYE]
+EYES = [Region.L_EYE, Region.R_EYE, Region.EYE_G]
+"""What shows where the eyes are: sunglasses hide them."""
 PORTRAIT = {
     "right eye": ([Region.R_EYE], (0.377, 0.477), 1.0),
     "left eye": ([Region.L_EYE], (0.623, 0.477), 1.0),
@@ -226,7 +227,7 @@ def confident_centroid(region: np.ndarray) -> np.ndarray:
 
 
 def evidence(regions: np.ndarray) -> float:
-    """How much a face this is, 0–1: the mean confidence in eyes, nose, lips and skin."""
+    """How much a face this is, 0–1: the mean confidence in eyes or glasses, nose, lips and skin."""
     parts = [regions[EYES].sum(0), regions[Region.NOSE], regions[LIPS].sum(0), regions[Region.SKIN]]
     return float(np.mean([confidence(part) for part in parts]))
 
