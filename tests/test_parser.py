@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import parser, synthetic
+from facemark import metrics, parser, synthetic
 from facemark.geometry import apply
 from facemark.labels import CLASSES, Region
 from facemark.parser import FaceParser
@@ -93,6 +93,14 @@ def test_a_portrait_stands_where_the_training_portraits_do():
     assert parser.portrait(masks((Region.SKIN, (100, 50), 40)), np.ones((100, 200), bool)) is None
 
 
+def test_sunglasses_count_as_eyes():
+    bare = masks(*face(100))
+    hidden = masks(*(part for part in face(100) if part[0] not in parser.EYES), (Region.EYE_G, (100, 42), 9))
+    assert parser.evidence(hidden) == pytest.approx(parser.evidence(bare), abs=0.01)
+    hidden[Region.EYE_G] = 0
+    assert parser.evidence(hidden) == pytest.approx(0.75 * parser.evidence(bare), abs=0.01)
+
+
 def test_cutting_out_follows_the_frame():
     image = np.zeros((300, 400, 3), np.uint8)
     cv2.circle(image, (250, 120), 6, (255, 255, 255), -1)
@@ -135,14 +143,18 @@ def test_a_batch_is_what_its_pictures_are_alone(taught):
 
 
 def test_portraits_are_found_and_measured(taught):
-    for image, points in portraits(4):
+    errors, pupils = [], []
+    for image, points in portraits(4):  # the last one turns away in sunglasses
         (found,) = taught([image])[0].faces
-        size = np.linalg.norm(points[36] - points[45])
-        assert np.linalg.norm(found.points - points, axis=1).mean() < 0.12 * size
-        assert np.linalg.norm(found.pupils[0] - points[36:42].mean(0)) < 0.15 * size
+        errors.append(metrics.nme(found.points, points))
+        pupils.append(np.linalg.norm(found.pupils[0] - points[36:42].mean(0)) / np.linalg.norm(points[36] - points[45]))
         assert found.box == pytest.approx([*found.points.min(0), *found.points.max(0)])
         assert found.points[36, 0] < found.points[45, 0]
-        assert {"l_eye", "nose", "skin"} <= found.regions.keys()
+        assert {"nose", "skin"} <= found.regions.keys()
+    assert np.median(errors) < 8
+    assert max(errors) < 20
+    assert np.median(pupils) < 0.08
+    assert max(pupils) < 0.25
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

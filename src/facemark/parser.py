@@ -38,11 +38,11 @@ MOST = 100
 BATCH = 16
 LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
-CLEAR = 0.85
+CLEAR = 0.75
 """Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
 SURE = 0.5
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
-CLOSER = 0.5
+CLOSER = 0.3
 """Say of a portrait over the coarse parse in the middle of a face."""
 CONTOUR = 48
 """A region's contour has at most about this many points."""
