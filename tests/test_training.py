@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model
 from facemark.datasets import Sample
@@ -66,7 +67,7 @@ def test_ignored_pixels_cost_nothing():
 def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
     network = ParsingNet()
     before = [p.clone() for p in network.parameters()]
-    fit = trainer(settings(ema_decay=0.5), tmp_path / "checkpoints", [])
+    fit = trainer(settings(ema_decay=0.5), tmp_path / "checkpoints", [CSVLogger(tmp_path)])
     fit.fit(ParsingTask(network, settings(), [1.0] * len(CLASSES)), FaceData(samples, samples, settings()))
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     assert {"train/loss", "val/loss", "val/mean_f1", "val/mean_f1_face"} <= fit.callback_metrics.keys()

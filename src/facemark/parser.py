@@ -38,7 +38,7 @@ MOST = 100
 BATCH = 16
 LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
-CLEAR = 0.75
+CLEAR = 0.85
 """Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
 SURE = 0.5
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
