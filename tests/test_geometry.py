@@ -47,6 +47,17 @@ def test_reach_takes_the_last_edge_and_knows_when_there_is_none():
     assert np.isnan(found[1])
 
 
+def test_reach_of_no_length_is_no_error():
+    found = geometry.reach(np.ones((3, 3)), np.array([(1.0, 1.0)]), np.array([0.0, 1.0]), 0)
+    assert found == pytest.approx([0])
+
+
+def test_reach_meets_a_soft_half_plane_between_pixels():
+    region = np.tile(np.clip((7.3 - np.arange(20.0)) / 4 + 0.5, 0, 1), (3, 1))  # half way at x = 7.3
+    found = geometry.reach(region, np.array([(2.0, 1.0)]), np.array([1.0, 0.0]), 15)
+    assert found == pytest.approx([5.3], abs=0.05)
+
+
 def test_sample_is_bilinear_and_zero_outside():
     region = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert geometry.sample(region, np.array([(0.5, 0.5), (1, 0), (-5, 0)])) == pytest.approx([1.5, 1, 0], abs=0.02)

@@ -146,6 +146,8 @@ def test_saved_and_loaded_it_is_the_same(model, faces, tmp_path):
 def test_other_files_are_no_landmark_model(tmp_path):
     np.savez(tmp_path / "other.npz", a=1)
     (tmp_path / "noise.npz").write_bytes(b"noise" * 50)
-    for name in ("other.npz", "noise.npz"):
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("other.npz", "noise.npz", "empty.npz", "array.npy"):
         with pytest.raises(ValueError, match=name):
             LandmarkModel.load(tmp_path / name)

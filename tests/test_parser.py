@@ -129,6 +129,11 @@ def test_no_picture_is_too_strange(untaught, shape):
         assert parse.mask.max() < len(CLASSES)
 
 
+def test_pictures_of_any_sizes_go_together(untaught):
+    pictures = [np.zeros((*shape, 3), np.uint8) for shape in ((1, 1), (7, 300), (80, 50))]
+    assert [parse.mask.shape for parse in untaught(pictures)] == [(1, 1), (7, 300), (80, 50)]
+
+
 def test_no_pictures_no_answers(untaught):
     assert untaught([]) == []
 

@@ -60,7 +60,7 @@ def reach(region: np.ndarray, starts: np.ndarray, directions: np.ndarray, length
     Returns:
         N distances; NaN where a ray never meets the region.
     """
-    steps = np.arange(0, length, 0.5)
+    steps = np.arange(0, max(length, 0.5), 0.5)
     directions = np.broadcast_to(directions, starts.shape)
     values = sample(region, starts[:, None] + steps[None, :, None] * directions[:, None])
     inside = values >= LEVEL

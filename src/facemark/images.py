@@ -12,8 +12,8 @@ BEGINNING = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", r
 """How files of these formats begin: with it, an unreadable file is a broken one rather than of another format."""
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
-MAX_SIDE = 65_535
-"""The longest side in pixels that a JPEG can have: longer pictures could not be answered as one."""
+MAX_SIDE = 32_767
+"""The longest side in pixels that OpenCV can warp faces out of."""
 
 
 class RequestError(ValueError):

@@ -306,7 +306,7 @@ def cut_out(image: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
     matrix = crop_matrix(frame, size)
     shrink = np.linalg.norm(matrix[:, 0])
     if shrink < 0.5:  # bilinear sampling alone would skip pixels
-        scale = 2 * shrink
+        scale = max(2 * shrink, 1 / min(image.shape[:2]))  # never to nothing
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.vstack([invert(scaled(scale)), (0, 0, 1)])
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
