@@ -82,3 +82,8 @@ def test_invert_undoes():
     matrix = np.array([(0.3, -1.2, 4.0), (1.2, 0.3, 5.0)])
     points = np.random.default_rng(1).uniform(0, 99, (5, 2))
     assert geometry.apply(geometry.invert(matrix), geometry.apply(matrix, points)) == pytest.approx(points)
+
+
+def test_chain_does_one_after_the_other():
+    turn, shift = np.array([(0.0, -1.0, 0.0), (1.0, 0.0, 0.0)]), np.array([(1.0, 0.0, 5.0), (0.0, 1.0, 0.0)])
+    assert geometry.apply(geometry.chain(shift, turn), np.array([2.0, 3.0])) == pytest.approx([2, 2])

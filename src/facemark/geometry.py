@@ -17,6 +17,11 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     return cv2.invertAffineTransform(matrix)
 
 
+def chain(last: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The 2 × 3 matrix that does what ``first`` does and then what ``last`` does."""
+    return last @ np.vstack([first, (0, 0, 1)])
+
+
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map points (… × 2) by a 2 × 3 matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from facemark import model
-from facemark.geometry import LEVEL, align, apply, centroid, invert, outline
+from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline
 from facemark.labels import CLASSES, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
 from facemark.landmarks import FACE, LIPS, LandmarkModel, confidence, measure
 
@@ -151,7 +151,7 @@ class FaceParser:
             small = cv2.resize(turned, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
             padded = np.pad(small, [*((0, -length % model.STRIDE) for length in shape), (0, 0)])
             regions = self._probabilities(padded[None])[0, :, : shape[0], : shape[1]]
-            views.append(View(scaled(scale) @ np.vstack([quarter_turns(height, width, turns), (0, 0, 1)]), regions))
+            views.append(View(chain(scaled(scale), quarter_turns(height, width, turns)), regions))
         return views
 
     def _closer(self, images: list[np.ndarray], frames: list[list[np.ndarray]]) -> list[list[View]]:
@@ -209,7 +209,7 @@ def pyramid(longest: int, size: int) -> list[int]:
 
 def scaled(scale: float) -> np.ndarray:
     """The matrix that scales by ``scale`` and keeps pixel centres where they belong."""
-    return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)]) @ np.eye(3)
+    return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)])
 
 
 def quarter_turns(height: int, width: int, turns: int) -> np.ndarray:
@@ -284,7 +284,7 @@ def candidates(views: list[View]) -> list[np.ndarray]:
             matrix = portrait(view.regions, face)
             score = evidence(np.where(face, view.regions, 0))
             if matrix is not None and score >= LIKELY:
-                found.append((score, matrix @ np.vstack([view.matrix, (0, 0, 1)])))
+                found.append((score, chain(matrix, view.matrix)))
     frames: list[np.ndarray] = []
     for _, frame in sorted(found, key=lambda each: -each[0]):
         if len(frames) < MOST and not any(same_frame(frame, other) for other in frames):
@@ -308,7 +308,7 @@ def cut_out(image: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
     if shrink < 0.5:  # bilinear sampling alone would skip pixels
         scale = max(2 * shrink, 1 / min(image.shape[:2]))  # never to nothing
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        matrix = matrix @ np.vstack([invert(scaled(scale)), (0, 0, 1)])
+        matrix = chain(matrix, invert(scaled(scale)))
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
@@ -336,7 +336,7 @@ def upright(view: View) -> np.ndarray:
     """The frame that a portrait's own parts ask for; the one it has where they say too little."""
     size = view.regions.shape[1]
     own = portrait(view.regions, np.ones(view.regions.shape[1:], bool))
-    return view.matrix if own is None else own @ np.vstack([crop_matrix(view.matrix, size), (0, 0, 1)])
+    return view.matrix if own is None else chain(own, crop_matrix(view.matrix, size))
 
 
 def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
@@ -362,7 +362,7 @@ def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.n
     canvas = np.mean([[cv2.resize(r, (width, height)) for r in view.regions] for view in coarse], 0)
     for crop in crops:
         size = crop.regions.shape[1]
-        matrix = crop_matrix(crop.matrix, size) @ np.vstack([invert(scaled(scale)), (0, 0, 1)])
+        matrix = chain(crop_matrix(crop.matrix, size), invert(scaled(scale)))
         back = invert(matrix)
         corners = apply(back, np.array([(0, 0), (size, 0), (size, size), (0, size)], float))
         x0, y0 = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
