@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from facemark import evaluation, metrics, report
+from facemark.damage import DAMAGES
 from facemark.datasets import Sample
 from facemark.labels import CLASSES, IGNORE, Region
 from facemark.parser import Face, Parse
@@ -43,7 +44,7 @@ def case(sample):
         mask = np.zeros((48, 64), np.uint8)
         mask[:, : 32 + columns] = Region.SKIN
         parse = Parse(mask, [found(POINTS + np.float32([shift, 0]))] if faces else [])
-        return evaluation.judge(sample, np.full((48, 64, 3), 128, np.uint8), parse)
+        return evaluation.judge(evaluation.read(sample), parse)
 
     return judge
 
@@ -83,16 +84,55 @@ def test_merging_adds_up_and_keeps_the_worst_first(case):
 
 
 def test_without_points_there_are_no_landmark_figures(sample):
-    image = np.zeros((48, 64, 3), np.uint8)
-    bare = Sample(sample.image, sample.mask, None, "test")
-    assert "landmarks" not in result(evaluation.judge(bare, image, Parse(image[..., 0], []))).figures()
+    bare = evaluation.read(Sample(sample.image, sample.mask, None, "test"))
+    assert "landmarks" not in result(evaluation.judge(bare, Parse(bare.truth, []))).figures()
 
 
-def test_a_picture_in_which_there_is_no_face_and_none_is_seen_is_perfect(tmp_path):
+def test_without_masks_there_are_only_landmark_figures(sample):
+    bare = evaluation.read(Sample(sample.image, None, sample.points, "test"))
+    figures = result(evaluation.judge(bare, Parse(np.zeros((48, 64), np.uint8), [found(POINTS)]))).figures()
+    assert list(figures) == ["landmarks"]
+    assert figures["landmarks"]["nme"] == 0
+
+
+def test_a_picture_in_which_there_is_no_face_and_none_is_seen_is_perfect():
     nothing = np.zeros((48, 64), np.uint8)
-    cv2.imwrite(str(tmp_path / "mask.png"), nothing)
-    empty = Sample(tmp_path / "face.png", tmp_path / "mask.png", None, "test")
-    assert evaluation.judge(empty, np.zeros((48, 64, 3), np.uint8), Parse(nothing, [])).quality == 100
+    empty = evaluation.Example("empty", np.zeros((48, 64, 3), np.uint8), nothing, np.empty((0, 68, 2)))
+    assert evaluation.judge(empty, Parse(nothing, [])).quality == 100
+
+
+class Oracle:
+    """Knows the masks of a sample, however it is damaged, and its points but for a tenth of the eyes' distance."""
+
+    def __init__(self, sample):
+        example = evaluation.read(sample)
+        damages = [example, *(evaluation.damaged(example, name) for name in DAMAGES)]
+        self.known = {known.image.tobytes(): known for known in damages}
+
+    def __call__(self, images):
+        known = [self.known[image.tobytes()] for image in images]
+        return [
+            Parse(np.where(k.truth == IGNORE, 0, k.truth), [found(p + (p[45] - p[36]) / 10) for p in k.points])
+            for k in known
+        ]
+
+
+def test_what_is_not_misled_is_robust(sample):
+    report = evaluation.robustness(Oracle(sample), [sample])
+    assert report.keys() == set(DAMAGES)
+    for figures in report.values():
+        assert figures["mean_f1"] == figures["found"] == 100
+        assert figures["nme"] == pytest.approx(10, rel=1e-3)
+        assert (figures["mean_f1_kept"], figures["nme_grown"]) == pytest.approx((1, 1), rel=1e-3)
+
+
+def test_what_a_damage_costs_is_told_by_hand(case):
+    clean, spoilt = result(case(shift=0.9)), result(case(shift=1.8, columns=4))
+    figures = evaluation.compared(clean, spoilt)
+    # of 32 columns of skin all are found, and 4 too many: F1 is 2·32 / (32 + 36)
+    assert figures["mean_f1_kept"] == pytest.approx(64 / 68)
+    assert figures["nme_grown"] == pytest.approx(2, rel=1e-4)
+    assert "nme" not in evaluation.compared(clean, result(case(faces=False)))
 
 
 def test_tables_say_what_the_matrix_says(case, tmp_path):

@@ -87,3 +87,8 @@ def test_invert_undoes():
 def test_chain_does_one_after_the_other():
     turn, shift = np.array([(0.0, -1.0, 0.0), (1.0, 0.0, 0.0)]), np.array([(1.0, 0.0, 5.0), (0.0, 1.0, 0.0)])
     assert geometry.apply(geometry.chain(shift, turn), np.array([2.0, 3.0])) == pytest.approx([2, 2])
+
+
+def test_scaling_keeps_pixel_centres():
+    # two pixels become four: the edges at -0.5 and 1.5 become -0.5 and 3.5
+    assert geometry.apply(geometry.scaled(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))

@@ -4,7 +4,7 @@ import pytest
 
 from facemark import metrics, parser, synthetic
 from facemark.geometry import apply
-from facemark.labels import CLASSES, Region
+from facemark.labels import CLASSES, FLIP, Region
 from facemark.parser import FaceParser
 
 
@@ -16,6 +16,14 @@ def untaught(untrained):
 @pytest.fixture(scope="module")
 def taught(released):
     return FaceParser(*released, device="cpu")
+
+
+def test_a_mirrored_picture_is_parsed_the_same_with_flip(untrained):
+    parse = FaceParser(*untrained, device="cpu", flip=True)._probabilities
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    one, other = parse(images), parse(np.ascontiguousarray(images[:, :, ::-1]))
+    assert other[:, FLIP[: len(CLASSES)]][..., ::-1] == pytest.approx(one, abs=1e-5)
+    assert one.sum(1) == pytest.approx(1, abs=1e-2)
 
 
 def portraits(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -59,11 +67,6 @@ def test_quarter_turns_are_those_of_numpy(turns):
     image[1, 7] = 1
     x, y = apply(parser.quarter_turns(5, 9, turns), np.array([7.0, 1.0]))
     assert np.rot90(image, turns)[round(y), round(x)] == 1
-
-
-def test_scaling_keeps_pixel_centres():
-    # two pixels become four: the edges at -0.5 and 1.5 become -0.5 and 3.5
-    assert apply(parser.scaled(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))
 
 
 def test_touching_faces_are_told_apart_by_their_noses():

@@ -108,6 +108,21 @@ def test_ignored_pixels_are_no_fault(folder):
     assert faults(Sample(root / "train/images/ignore.jpg", root / "train/labels/ignore.png", None, "train")) == []
 
 
+def test_faces_with_points_alone_are_listed_without_masks(tmp_path):
+    for part in ("images", "landmarks"):
+        (tmp_path / "faces/train" / part).mkdir(parents=True)
+    for i, count in enumerate((1, 1, 2)):
+        cv2.imwrite(str(tmp_path / f"faces/train/images/{i}.jpg"), np.zeros((96, 96, 3), np.uint8))
+        (tmp_path / f"faces/train/landmarks/{i}.txt").write_text(("68\n" + "5 5\n" * 68) * count)
+    params = settings(tmp_path / "faces", "set_aside")
+    params = params.model_copy(update={"datasets": {"mine": Dataset(format="landmarks68", path=tmp_path / "faces")}})
+    prepare("mine", params, tmp_path / "out")
+    kept = [s for name in ("train", "val", "test") for s in read_index([tmp_path / "out"], name)]
+    assert sorted(s.image.stem for s in kept) == ["0", "1"]
+    assert all(s.mask is None and s.points and s.classes == () for s in kept)
+    assert "2 faces have points" in (tmp_path / "out/set_aside.csv").read_text()
+
+
 def samples(count, name=None):
     return [Sample(path := Path(f"{i:05}.jpg"), path, None, name) for i in range(count)]
 
@@ -139,3 +154,5 @@ def test_statistics_count_training_pixels_only(folder, tmp_path):
     assert found["pixels"]["nose"] == train * int((face() == Region.NOSE).sum())
     assert found["pictures"]["nose"] == train
     assert found["pictures"]["hat"] == 0
+    (any_of_them, *_) = read_index([tmp_path / "out"], "train")
+    assert set(any_of_them.classes) == {CLASSES[i] for i in np.unique(face())}

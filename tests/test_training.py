@@ -6,12 +6,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from facemark import model
+from facemark import model, synthetic
 from facemark.datasets import Sample
-from facemark.labels import CLASSES, IGNORE
+from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
 from facemark.model import ParsingNet
 from facemark.settings import Phase, Train, load_params
-from facemark.training import FaceData, Faces, ParsingTask, phase_at, trainer
+from facemark.training import FaceData, Faces, ParsingTask, phase_at, repeated, trainer
 
 
 @pytest.fixture
@@ -62,6 +62,46 @@ def test_ignored_pixels_cost_nothing():
         expected = torch.nn.functional.cross_entropy(logits[0, :, 0, 0], torch.tensor(3))
         assert task.cross_entropy(logits, masks.long()) == pytest.approx(float(expected), abs=1e-4)
     assert whole.isfinite()
+
+
+def test_a_pixel_of_several_classes_costs_what_they_lack_together():
+    task = ParsingTask(torch.nn.Identity(), settings(), [1.0] * len(CLASSES))
+    masks = torch.full((1, 1, 2), BESIDE_FACE)
+    masks[0, 0, 1] = Region.SKIN
+    probabilities = torch.full((1, 19, 1, 2), 0.02)
+    probabilities[:, list(FACE)] = (1 - 9 * 0.02) / 10
+    costs = []
+    for logits in (probabilities.log(), torch.where(torch.tensor([True, False]), 5.0, 0.0) + probabilities.log()):
+        skin_alone = masks.masked_fill(masks == BESIDE_FACE, IGNORE)
+        costs.append(task._loss((logits, masks))[0] - task._loss((logits, skin_alone))[0])
+    # one pixel of two; the nine other classes share 18 %; what is added to all logits alike changes nothing
+    assert torch.stack(costs) == pytest.approx(-np.log(0.18) / 2, abs=1e-4)
+
+
+def test_rare_classes_come_more_often():
+    def sample(i, *classes):
+        return Sample(Path(f"{i}.jpg"), Path(f"{i}.png"), None, "train", classes)
+
+    many = [sample(i, "skin") for i in range(300)]
+    few = [sample(i, "skin", "hat") for i in range(300, 400)]
+    unknown = [Sample(Path("u.jpg"), None, Path("u.txt"), "train")] * 50
+    # hats: 100 of 400, so √(0.81 / 0.25) = 1.8 times
+    shown = repeated(many + few + unknown, 0.81, seed=1)
+    assert [s for s in shown if s in many or s in unknown] == many + unknown
+    assert sum(s in few for s in shown) == pytest.approx(180, abs=25)
+    assert set(few) <= set(shown)
+    assert repeated(many + few, 0.0, seed=1) == many + few
+
+
+def test_points_alone_train_the_parser_but_do_not_judge_it(samples, tmp_path):
+    drawn = synthetic.draw(3)
+    cv2.imwrite(str(tmp_path / "face.png"), drawn.image[..., ::-1])
+    points = tmp_path / "face.txt"
+    points.write_text("68\n" + "\n".join(f"{x} {y}" for x, y in drawn.points[0].tolist()))
+    bare = Sample(tmp_path / "face.png", None, points, "train")
+    _, mask = Faces([bare], 128, seed=1)[0]
+    assert {Region.SKIN, Region.NOSE, IGNORE, BESIDE_FACE} <= set(np.unique(mask))
+    assert FaceData([bare], [bare, *samples], settings()).val == samples
 
 
 def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):

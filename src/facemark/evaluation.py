@@ -1,13 +1,15 @@
 """Holding what the parser says against the truth, picture by picture."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.progress import track
 
 from facemark import metrics
+from facemark.damage import DAMAGES, damage
 from facemark.datasets import Sample, read_image, read_mask, read_points
+from facemark.labels import IGNORE, Region
 from facemark.parser import FaceParser, Parse
 
 BATCH = 8
@@ -15,14 +17,36 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Case:
-    """One picture with its truth, what the parser made of it, and how good that is."""
+class Example:
+    """One picture with its truth."""
 
-    sample: Sample
+    name: str
     image: np.ndarray
     truth: np.ndarray
+    """H × W class ids, all IGNORE where the dataset has no masks."""
     points: np.ndarray
     """True landmarks, faces × 68 × 2; no faces where the dataset has no landmarks."""
+
+
+def read(sample: Sample) -> Example:
+    """Read the files of a sample."""
+    image = read_image(sample.image)
+    truth = read_mask(sample.mask) if sample.mask else np.full(image.shape[:2], IGNORE, np.uint8)
+    points = read_points(sample.points) if sample.points else np.empty((0, 68, 2), np.float32)
+    return Example(sample.image.stem, image, truth, points)
+
+
+def damaged(example: Example, name: str) -> Example:
+    """The example, spoilt by one of DAMAGES."""
+    image, truth, points = damage(name, example.image, example.truth, example.points)
+    return replace(example, image=image, truth=truth, points=points)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example, what the parser made of it, and how good that is."""
+
+    example: Example
     parse: Parse
     confusion: np.ndarray
     errors: np.ndarray
@@ -41,22 +65,18 @@ class Case:
     def caption(self) -> str:
         """The figures of this picture in a few words."""
         nmes = ", ".join("missed" if np.isinf(nme) else f"{nme:.1f}" for nme in self.errors.mean(1))
-        return f"{self.sample.image.stem}  face F1 {metrics.mean_f1_face(self.confusion):.1f}" + (
-            f"  NME {nmes}" if nmes else ""
-        )
+        f1 = f"  face F1 {metrics.mean_f1_face(self.confusion):.1f}" if self.confusion.any() else ""
+        return self.example.name + f1 + (f"  NME {nmes}" if nmes else "")
 
 
-def judge(sample: Sample, image: np.ndarray, parse: Parse) -> Case:
-    """Hold what the parser said against the truth of a sample."""
-    truth = read_mask(sample.mask)
-    points = read_points(sample.points) if sample.points else np.empty((0, 68, 2), np.float32)
+def judge(example: Example, parse: Parse) -> Case:
+    """Hold what the parser said against the truth."""
     found = [face.points for face in parse.faces]
     errors = [
         np.full(68, np.inf) if i is None else metrics.point_errors(found[i], face)
-        for i, face in zip(metrics.match(found, list(points)), points, strict=True)
+        for i, face in zip(metrics.match(found, list(example.points)), example.points, strict=True)
     ]
-    errors = np.array(errors).reshape(-1, 68)
-    return Case(sample, image, truth, points, parse, metrics.confusion(parse.mask, truth), errors)
+    return Case(example, parse, metrics.confusion(parse.mask, example.truth), np.array(errors).reshape(-1, 68))
 
 
 @dataclass(frozen=True)
@@ -69,8 +89,8 @@ class Result:
     worst: list[Case]
 
     def figures(self) -> dict:
-        """All figures; ``landmarks`` only where there are some to compare with."""
-        figures = metrics.parsing(self.confusion)
+        """All figures; those of masks, and ``landmarks``, only where there are some to compare with."""
+        figures = metrics.parsing(self.confusion) if self.confusion.any() else {}
         return figures | {"landmarks": metrics.landmarks(self.errors)} if len(self.errors) else figures
 
 
@@ -81,13 +101,47 @@ def merge(results: Iterable[Result], keep: int) -> Result:
     return Result(sum(r.confusion for r in results), np.concatenate([r.errors for r in results]), worst)
 
 
-def run(parser: FaceParser, samples: list[Sample], name: str, keep: int) -> Result:
-    """Parse the samples of the dataset ``name``, at least one, and keep the ``keep`` worst cases."""
+def run(
+    parser: FaceParser,
+    samples: list[Sample],
+    title: str,
+    keep: int,
+    change: Callable[[Example], Example] = lambda example: example,
+) -> Result:
+    """Parse the samples, at least one, each changed before, and keep the ``keep`` worst cases."""
     result = None
-    for start in track(range(0, len(samples), BATCH), f"evaluating {name}"):
-        batch = samples[start : start + BATCH]
-        images = [read_image(sample.image) for sample in batch]
-        cases = [judge(*each) for each in zip(batch, images, parser(images), strict=True)]
+    for start in track(range(0, len(samples), BATCH), title):
+        batch = [change(read(sample)) for sample in samples[start : start + BATCH]]
+        parses = parser([example.image for example in batch])
+        cases = [judge(*each) for each in zip(batch, parses, strict=True)]
         results = [Result(case.confusion, case.errors, [case]) for case in cases]
         result = merge([result, *results] if result else results, keep)
     return result
+
+
+def robustness(parser: FaceParser, samples: list[Sample]) -> dict[str, dict[str, float]]:
+    """Mean F1 and NME of the samples under each of DAMAGES, and as multiples of what they are without.
+
+    A class counts where the truth shows it both times. The NME is of the faces found; ``found`` says how many.
+    """
+    clean = run(parser, samples, "undamaged", keep=0)
+    return {
+        name: compared(clean, run(parser, samples, name, 0, lambda example, name=name: damaged(example, name)))
+        for name in DAMAGES
+    }
+
+
+def compared(clean: Result, spoilt: Result) -> dict[str, float]:
+    """The figures of damaged pictures beside those of the same pictures undamaged."""
+    figures = {}
+    shown = clean.confusion.any(1) & spoilt.confusion.any(1)
+    shown[Region.BACKGROUND] = False
+    if shown.any():
+        before, after = (float(metrics.f1(result.confusion)[shown].mean()) for result in (clean, spoilt))
+        figures |= {"mean_f1": after, "mean_f1_kept": after / before if before else 0.0}
+    if len(clean.errors):
+        before, after = (metrics.landmarks(result.errors) for result in (clean, spoilt))
+        figures["found"] = after["found"]
+        if "nme" in before and "nme" in after:
+            figures |= {"nme": after["nme"], "nme_grown": after["nme"] / before["nme"]}
+    return figures

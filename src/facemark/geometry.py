@@ -22,6 +22,11 @@ def chain(last: np.ndarray, first: np.ndarray) -> np.ndarray:
     return last @ np.vstack([first, (0, 0, 1)])
 
 
+def scaled(scale: float) -> np.ndarray:
+    """The matrix that scales by ``scale`` and keeps pixel centres where they belong."""
+    return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)])
+
+
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map points (… × 2) by a 2 × 3 matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]

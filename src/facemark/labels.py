@@ -37,6 +37,13 @@ CLASSES = tuple(region.name.lower() for region in Region)
 IGNORE = 255
 """Mask value of pixels that say nothing: neither loss nor metrics count them."""
 
+UNIONS = {
+    253: (Region.SKIN, Region.EYE_G, Region.HAIR),
+    254: (Region.BACKGROUND, Region.L_EAR, Region.R_EAR, *range(Region.HAIR, Region.CLOTH + 1)),
+}
+"""Mask values of pixels known to be of one of several classes: beside an eye or a brow, and beside a face."""
+BESIDE_PART, BESIDE_FACE = UNIONS
+
 PAIRS = ((Region.L_EYE, Region.R_EYE), (Region.L_BROW, Region.R_BROW), (Region.L_EAR, Region.R_EAR))
 """(left, right) classes that trade places when a picture is mirrored."""
 
@@ -52,6 +59,8 @@ FACE_CORE = (
     Region.L_LIP,
 )
 """The nine classes that carry the landmarks."""
+FACE = (*FACE_CORE, Region.EYE_G)
+"""What a face shows: those and glasses."""
 
 COLORS = np.array(
     [

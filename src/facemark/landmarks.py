@@ -13,7 +13,7 @@ import numpy as np
 
 from facemark.geometry import LEVEL, align, apply, centroid, invert, outline, reach
 from facemark.labels import (
-    FACE_CORE,
+    FACE,
     FLIP_POINTS,
     INNER_LIP,
     JAW,
@@ -29,7 +29,6 @@ from facemark.labels import (
 
 JAW_ANGLES = np.radians(np.linspace(-102, 102, 17))
 """Directions from the middle of the face to the jaw points, 0 is down, negative towards the picture's left."""
-FACE = [*FACE_CORE, Region.EYE_G]
 LIPS = [Region.U_LIP, Region.L_LIP, Region.MOUTH]
 SMALLEST = 4.0
 """A region of fewer pixels of the crop was not seen."""
@@ -65,7 +64,7 @@ def measure(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mouth = regions[LIPS].sum(0)
     put(OUTER_LIP, outer_lip(mouth), mouth)
     put(INNER_LIP, inner_lip(regions, mouth), mouth)
-    face = regions[FACE].sum(0)
+    face = regions[list(FACE)].sum(0)
     put(JAW, jaw(face), face)
     scores[np.isnan(points).any(1)] = 0
     return points, scores

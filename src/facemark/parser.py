@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from facemark import model
-from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline
-from facemark.labels import CLASSES, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
-from facemark.landmarks import FACE, LIPS, LandmarkModel, confidence, measure
+from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline, scaled
+from facemark.labels import CLASSES, FACE, FLIP, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
+from facemark.landmarks import LIPS, LandmarkModel, confidence, measure
 
 EYES = [Region.L_EYE, Region.R_EYE, Region.EYE_G]
 """What shows where the eyes are: sunglasses hide them."""
@@ -95,13 +95,14 @@ class View:
 class FaceParser:
     """Finds, parses and measures all faces of a batch of pictures."""
 
-    def __init__(self, weights: Path, landmarks: Path, device: str | None = None):
+    def __init__(self, weights: Path, landmarks: Path, device: str | None = None, flip: bool = False):
         """Load the network and the landmark model.
 
         Args:
             weights: file written by :func:`facemark.model.save`.
             landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`.
             device: a torch device; a GPU where there is one by default.
+            flip: parse everything mirrored as well and take the mean: a little better, for twice the time.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or is not what it should be.
@@ -109,7 +110,7 @@ class FaceParser:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, self.size = model.load(weights)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.landmarks = LandmarkModel.load(landmarks)
+        self.landmarks, self.flip = LandmarkModel.load(landmarks), flip
         self.precision = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.autocast = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
@@ -137,8 +138,11 @@ class FaceParser:
         """N × H × W × 3 uint8 in, N × 19 × H × W float32 out."""
         images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
         with torch.autocast(self.device.type, self.precision, enabled=self.autocast):
-            logits = self.network(images)
-        return logits.softmax(1).float().cpu().numpy()
+            regions = self.network(images).softmax(1)
+            if self.flip:
+                mirrored = self.network(images.flip(3)).softmax(1).flip(3)
+                regions = (regions + mirrored[:, FLIP[: len(CLASSES)].tolist()]) / 2
+        return regions.float().cpu().numpy()
 
     def _look(self, image: np.ndarray, turns: int = 0) -> list[View]:
         """Parse the whole picture, after so many quarter turns, at each scale of a pyramid."""
@@ -207,11 +211,6 @@ def pyramid(longest: int, size: int) -> list[int]:
     return sides
 
 
-def scaled(scale: float) -> np.ndarray:
-    """The matrix that scales by ``scale`` and keeps pixel centres where they belong."""
-    return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)])
-
-
 def quarter_turns(height: int, width: int, turns: int) -> np.ndarray:
     """The matrix of ``np.rot90(image, turns)`` for an H × W picture."""
     matrix = np.eye(3)
@@ -234,7 +233,7 @@ def evidence(regions: np.ndarray) -> float:
 
 def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
     """Masks, H × W, of the faces in a view: connected face regions, those with several noses split between them."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[FACE].sum(0) >= LEVEL).astype(np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[list(FACE)].sum(0) >= LEVEL).astype(np.uint8))
     _, nose_labels, nose_stats, nose_centres = cv2.connectedComponentsWithStats(
         (regions[Region.NOSE] >= LEVEL).astype(np.uint8)
     )

@@ -71,6 +71,12 @@ def plot_ced(errors: np.ndarray, out: Path) -> None:
     figure.savefig(out / "ced.png", dpi=100)
 
 
+def plot_robustness(robustness: dict[str, dict[str, float]], out: Path) -> None:
+    """Write how much of the mean F1 is left under each damage, and how many times larger the NME is."""
+    rows = [[name, row.get("mean_f1_kept", ""), row.get("nme_grown", "")] for name, row in robustness.items()]
+    write_csv(out / "robustness.csv", ["damage", "mean_f1_kept", "nme_grown"], rows)
+
+
 def fitted(image: np.ndarray) -> np.ndarray:
     """Scale a picture into a black square of TILE pixels."""
     scale = TILE / max(image.shape[:2])
@@ -81,12 +87,12 @@ def fitted(image: np.ndarray) -> np.ndarray:
 
 def panel(case: Case) -> np.ndarray:
     """Draw picture, truth and prediction side by side, with the case's figures above."""
-    truth = np.where(case.truth == IGNORE, Region.BACKGROUND, case.truth).astype(np.uint8)
-    wanted = fitted(overlay.draw(case.image, Parse(truth, [])))
-    scale = TILE / max(case.image.shape[:2])
-    for x, y in ((case.points.reshape(-1, 2) + 0.5) * scale - 0.5).round().astype(int).tolist():
+    truth = np.where(case.example.truth == IGNORE, Region.BACKGROUND, case.example.truth).astype(np.uint8)
+    wanted = fitted(overlay.draw(case.example.image, Parse(truth, [])))
+    scale = TILE / max(case.example.image.shape[:2])
+    for x, y in ((case.example.points.reshape(-1, 2) + 0.5) * scale - 0.5).round().astype(int).tolist():
         cv2.circle(wanted, (x, y), 1, (255, 255, 255), -1, cv2.LINE_AA)
-    tiles = np.hstack([fitted(case.image), wanted, fitted(overlay.draw(case.image, case.parse))])
+    tiles = np.hstack([fitted(case.example.image), wanted, fitted(overlay.draw(case.example.image, case.parse))])
     title = np.full((22, tiles.shape[1], 3), 255, np.uint8)
     cv2.putText(title, case.caption, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.pad(np.vstack([title, tiles]), ((0, 6), (0, 6), (0, 0)), constant_values=255)

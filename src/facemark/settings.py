@@ -18,7 +18,7 @@ class Section(BaseModel):
 class Dataset(Section):
     """A folder and the format it is in."""
 
-    format: Literal["starter", "celebamask"]
+    format: Literal["starter", "celebamask", "landmarks68"]
     path: Path
 
 
@@ -52,6 +52,7 @@ class Train(Section):
     encoder_weights: str
     phases: Annotated[list[Phase], Field(min_length=1)]
     batch_size: Annotated[int, Field(gt=0)]
+    repeat_rarer_than: Share
     learning_rate: Annotated[float, Field(gt=0)]
     warmup: Share
     weight_decay: Annotated[float, Field(ge=0)]
@@ -73,10 +74,12 @@ class Calibrate(Section):
 
 
 class Evaluate(Section):
-    """Which split to report on, and how many pictures its overlay page shows."""
+    """Which split to report on, how many pictures its overlay page shows, and how many of each set are damaged."""
 
     split: Literal["train", "val", "test"]
     overlays: Annotated[int, Field(gt=0)]
+    robustness: Annotated[int, Field(ge=0)]
+    flip: bool
 
 
 class Archive(Section):

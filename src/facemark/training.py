@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from lightning.pytorch.callbacks import (
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from facemark import metrics, transforms
-from facemark.datasets import Sample, read_image, read_mask
-from facemark.labels import CLASSES, IGNORE
+from facemark import metrics, partial, transforms
+from facemark.datasets import Sample, read_image, read_mask, read_points
+from facemark.labels import CLASSES, IGNORE, UNIONS
 from facemark.model import ParsingNet
 from facemark.settings import Phase, Train
 
@@ -29,6 +30,20 @@ COMPOSED = 0.2
 """Share of training pictures that show several people."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
+
+
+def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample]:
+    """Repeat the samples that show a class which fewer than this share of them show.
+
+    A picture comes √(rarer_than / share) times for its rarest class, a fraction by chance: repeat factor sampling
+    (Gupta et al., "LVIS", CVPR 2019, https://arxiv.org/abs/1908.03195).
+    """
+    counts = Counter(name for sample in samples for name in sample.classes)
+    masks = sum(bool(sample.classes) for sample in samples)
+    factors = {name: max(1, (rarer_than * masks / count) ** 0.5) for name, count in counts.items()}
+    rng = np.random.default_rng(seed)
+    times = [max((factors[name] for name in sample.classes), default=1) for sample in samples]
+    return [s for s, t in zip(samples, times, strict=True) for _ in range(int(t + rng.random()))]
 
 
 class Faces(Dataset):
@@ -55,7 +70,11 @@ class Faces(Dataset):
         return torch.from_numpy(fitted["image"]).permute(2, 0, 1), torch.from_numpy(fitted["mask"])
 
     def _read(self, index: int) -> transforms.Pair:
-        return read_image(self.samples[index].image), read_mask(self.samples[index].mask)
+        sample = self.samples[index]
+        image = read_image(sample.image)
+        if sample.mask is None:
+            return image, partial.regions(read_points(sample.points)[0].astype(float), image.shape[:2])
+        return image, read_mask(sample.mask)
 
     def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
         def pair(i: int) -> transforms.Pair:
@@ -82,7 +101,9 @@ class FaceData(L.LightningDataModule):
 
     def __init__(self, train: list[Sample], val: list[Sample], settings: Train):
         super().__init__()
-        self.train, self.val, self.settings = train, val, settings
+        self.train = repeated(train, settings.repeat_rarer_than, settings.seed)
+        self.val = [sample for sample in val if sample.mask]
+        self.settings = settings
 
     def _loader(self, samples: list[Sample], epoch: int | None) -> DataLoader:
         settings = self.settings
@@ -107,7 +128,11 @@ class FaceData(L.LightningDataModule):
 
 
 class ParsingTask(L.LightningModule):
-    """Dice + cross-entropy on the network's logits; mean F1 of the validation pictures."""
+    """Dice + cross-entropy on the network's logits; mean F1 of the validation pictures.
+
+    Where a pixel is known to be of one of several classes, their probabilities are added up (the marginal loss of Shi
+    et al. 2021, https://arxiv.org/abs/2007.03868).
+    """
 
     def __init__(self, network: ParsingNet, settings: Train, class_weights: list[float]):
         super().__init__()
@@ -118,9 +143,15 @@ class ParsingTask(L.LightningModule):
         self.confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
 
     def _loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        images, masks = batch
+        images, masks = batch[0], batch[1].long()
         logits = self.network(images)
-        return self.dice(logits, masks.long()) + self.cross_entropy(logits, masks.long()), logits
+        several = logits.new_zeros(())
+        for value, classes in UNIONS.items():
+            there = masks == value
+            likelihood = logits[:, list(classes)].logsumexp(1) - logits.logsumexp(1)
+            several = several - (likelihood * there).sum() / masks.numel()
+            masks = masks.masked_fill(there, IGNORE)
+        return self.dice(logits, masks) + self.cross_entropy(logits, masks) + several, logits
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Answer the loss of one batch."""

@@ -17,10 +17,13 @@ class Sample:
     """One picture, its mask of class ids and, where there are some, its landmarks."""
 
     image: Path
-    mask: Path
+    mask: Path | None
+    """None where there are landmarks alone."""
     points: Path | None
     split: str | None
     """``train``, ``val``, ``test``, or None where the dataset does not say."""
+    classes: tuple[str, ...] = ()
+    """What the mask shows, once ``prepare`` has looked."""
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -87,7 +90,13 @@ def read_index(folders: Iterable[Path], split: str) -> list[Sample]:
     for folder in folders:
         with (folder / "index.csv").open() as file:
             samples += [
-                Sample(Path(r["image"]), Path(r["mask"]), Path(r["points"]) if r["points"] else None, r["split"])
+                Sample(
+                    Path(r["image"]),
+                    Path(r["mask"]) if r["mask"] else None,
+                    Path(r["points"]) if r["points"] else None,
+                    r["split"],
+                    tuple(r["classes"].split()),
+                )
                 for r in csv.DictReader(file)
                 if r["split"] == split
             ]

@@ -33,20 +33,26 @@ def evaluate(params: Params) -> None:
     sets = {name: read_index([PREPARED / name], split) for name in params.prepare.datasets}
     if not any(sets.values()):
         raise SystemExit(f"no dataset has pictures in its {split} split; set evaluate.split to another one")
-    parser = FaceParser(WEIGHTS, LANDMARKS)
-    results = {name: evaluation.run(parser, samples, name, keep) for name, samples in sets.items() if samples}
+    parser = FaceParser(WEIGHTS, LANDMARKS, flip=params.evaluate.flip)
+    results = {
+        name: evaluation.run(parser, samples, f"evaluating {name}", keep) for name, samples in sets.items() if samples
+    }
 
     total = evaluation.merge(results.values(), keep)
     summary = total.figures()
     if len(results) > 1:
         summary["datasets"] = {name: result.figures() for name, result in results.items()}
-    summary = rounded(summary)
-
     plots = OUT / "plots"
     plots.mkdir(parents=True, exist_ok=True)
+    if count := params.evaluate.robustness:
+        some = [sample for samples in sets.values() for sample in samples[:: max(1, len(samples) // count)][:count]]
+        summary["robustness"] = evaluation.robustness(parser, some)
+        report.plot_robustness(summary["robustness"], plots)
+    summary = rounded(summary)
     (OUT / "metrics.json").write_text(json.dumps(summary, indent=1))
-    report.plot_f1(total.confusion, plots)
-    report.plot_confusion(total.confusion, plots)
+    if total.confusion.any():
+        report.plot_f1(total.confusion, plots)
+        report.plot_confusion(total.confusion, plots)
     if len(total.errors):
         report.plot_ced(total.errors, plots)
     cv2.imwrite(str(OUT / "overlays.png"), cv2.cvtColor(report.page(total.worst), cv2.COLOR_RGB2BGR))

@@ -53,10 +53,13 @@ def faults(sample: Sample) -> list[str]:
     """Everything that is wrong with a sample, each a phrase; an empty list where it is sound."""
     found = []
     try:
-        image, mask = read_image(sample.image), read_mask(sample.mask)
+        image = read_image(sample.image)
+        mask = read_mask(sample.mask) if sample.mask else None
         points = read_points(sample.points) if sample.points else None
     except ValueError as error:
         return [str(error)]
+    if mask is None:
+        return [] if len(points) == 1 else [f"{len(points)} faces have points; without a mask there is to be one"]
     if image.shape[:2] != mask.shape:
         found.append(f"the picture is {image.shape[1]}×{image.shape[0]}, its mask {mask.shape[1]}×{mask.shape[0]}")
     strange = sorted(set(np.unique(mask).tolist()) - set(range(len(CLASSES))) - {IGNORE})
@@ -91,36 +94,42 @@ def class_weights(pixels: np.ndarray) -> np.ndarray:
     """Cross-entropy weights from pixel counts: the fourth root of rarity, 1 on average, 1 for what never occurs."""
     seen = pixels > 0
     weights = np.ones(len(pixels))
-    weights[seen] = (pixels[seen].sum() / pixels[seen]) ** 0.25
-    weights[seen] /= weights[seen].mean()
-    return weights
+    weights[seen] = (pixels.sum() / pixels[seen]) ** 0.25
+    return np.where(seen, weights / weights[seen].mean(), 1) if seen.any() else weights
 
 
-def statistics(samples: list[Sample]) -> dict:
-    """Sizes of the splits, and over the training masks the pixels and pictures of each class and the class weights."""
-    pixels, pictures = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    for sample in samples:
-        if sample.split == "train":
-            counts = np.bincount(read_mask(sample.mask).ravel(), minlength=256)
-            pixels += counts
-            pictures += counts > 0
-    k = len(CLASSES)
-    return {
-        "samples": {name: sum(s.split == name for s in samples) for name in SPLITS},
-        "pixels": dict(zip(CLASSES, pixels[:k].tolist(), strict=True)),
-        "pictures": dict(zip(CLASSES, pictures[:k].tolist(), strict=True)),
-        "class_weights": dict(zip(CLASSES, class_weights(pixels[:k]).round(4).tolist(), strict=True)),
+def pixels(sample: Sample) -> np.ndarray:
+    """Pixels of each class in a sample's mask, none where it has none."""
+    counts = np.zeros(256, np.int64) if sample.mask is None else np.bincount(read_mask(sample.mask).ravel())
+    return np.pad(counts, (0, 256))[: len(CLASSES)]
+
+
+def statistics(splits: list[str], counts: np.ndarray) -> dict:
+    """Sizes of the splits, and over the training masks the pixels and pictures of each class and the class weights.
+
+    Args:
+        splits: N names.
+        counts: pixels of each class in each sample, N × 19.
+    """
+    train = counts[np.array(splits) == "train"]
+    by_class = {
+        "pixels": train.sum(0),
+        "pictures": (train > 0).sum(0),
+        "class_weights": class_weights(train.sum(0)).round(4),
+    }
+    return {"samples": {name: splits.count(name) for name in SPLITS}} | {
+        name: dict(zip(CLASSES, values.tolist(), strict=True)) for name, values in by_class.items()
     }
 
 
 def write_index(path: Path, samples: list[Sample]) -> None:
-    """Write one row a sample: split, paths, and the sha256 of picture, mask and points together."""
+    """Write one row a sample: split, paths, classes, and the sha256 of picture, mask and points together."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["split", "image", "mask", "points", "sha256"])
+        rows.writerow(["split", "image", "mask", "points", "classes", "sha256"])
         for s in samples:
             digest = hashlib.sha256(b"".join(p.read_bytes() for p in (s.image, s.mask, s.points) if p)).hexdigest()
-            rows.writerow([s.split, s.image, s.mask, s.points or "", digest])
+            rows.writerow([s.split, s.image, s.mask or "", s.points or "", " ".join(s.classes), digest])
 
 
 def prepare(name: str, settings: Prepare, out: Path) -> None:
@@ -140,13 +149,15 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
             "mend them, or leave them out with prepare.bad_samples: set_aside"
         )
     good = split([s for s in samples if s not in bad], settings.splits, settings.seed)
+    counts = np.array([pixels(s) for s in good]).reshape(-1, len(CLASSES))
+    shown = [tuple(CLASSES[i] for i in np.flatnonzero(each)) for each in counts]
     out.mkdir(parents=True, exist_ok=True)
-    write_index(out / "index.csv", good)
-    (out / "statistics.json").write_text(json.dumps(statistics(good), indent=1))
+    write_index(out / "index.csv", [replace(s, classes=names) for s, names in zip(good, shown, strict=True)])
+    (out / "statistics.json").write_text(json.dumps(statistics([s.split for s in good], counts), indent=1))
     with (out / "set_aside.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["image", "faults"], *([s.image, "; ".join(f)] for s, f in bad.items())])
-    counts = ", ".join(f"{sum(s.split == each for s in good)} {each}" for each in SPLITS)
-    print(f"{name}: {counts}, {len(bad)} set aside")
+    sizes = ", ".join(f"{sum(s.split == each for s in good)} {each}" for each in SPLITS)
+    print(f"{name}: {sizes}, {len(bad)} set aside")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""What goes wrong with photographs: ten damages, each at one strength, to measure what a parser stands."""
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from facemark.geometry import apply, scaled
+from facemark.labels import IGNORE
+
+SEED = 1
+SPOILS = {
+    "blur": A.GaussianBlur(blur_limit=0, sigma_limit=(2, 2), p=1),
+    "noise": A.GaussNoise(std_range=(0.1, 0.1), p=1),
+    "jpeg_20": A.ImageCompression(quality_range=(20, 20), p=1),
+    "darkness": A.MultiplicativeNoise(multiplier=(0.25, 0.25), p=1),
+    "grey": A.ToGray(p=1),
+    "patches": A.CoarseDropout((3, 3), (0.2, 0.2), (0.2, 0.2), fill="random_uniform", fill_mask=IGNORE, p=1),
+}
+"""Damages that leave everything in its place: σ of 2 pixels, σ of a tenth of the range, a quarter of the light, three
+patches of a fifth of the sides under which nothing is judged."""
+MOVES = {"turned_left": 45, "turned_right": -45, "half_size": 0.5, "quarter_size": 0.25}
+"""Degrees of a turn, or the scale."""
+DAMAGES = (*SPOILS, *MOVES)
+
+
+def damage(name: str, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple:
+    """Spoil a picture by one of DAMAGES, the same way each time.
+
+    Args:
+        name: one of DAMAGES.
+        image: H × W × 3 RGB.
+        mask: H × W class ids.
+        points: faces × 68 × 2 (x, y), pixels.
+
+    Returns:
+        The three of them as they are afterwards; what a turn brings in is black and IGNORE.
+    """
+    if name in SPOILS:
+        spoilt = A.Compose([SPOILS[name]], seed=SEED)(image=image, mask=mask)
+        return spoilt["image"], spoilt["mask"], points
+    height, width = mask.shape
+    if "turned" in name:
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), MOVES[name], 1)
+        turned = cv2.warpAffine(image, matrix, (width, height))
+        regions = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE)
+        return turned, regions, apply(matrix, points).astype(np.float32)
+    scale = MOVES[name]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return small, regions, apply(scaled(scale), points).astype(np.float32)

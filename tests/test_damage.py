@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from facemark.damage import DAMAGES, MOVES, damage
+from facemark.labels import IGNORE, Region
+
+
+@pytest.fixture
+def marked():
+    """A picture with a white square of 8 pixels whose centre is a landmark and whose pixels are nose."""
+    image, mask = np.zeros((96, 128, 3), np.uint8), np.zeros((96, 128), np.uint8)
+    image[40:48, 72:80], mask[40:48, 72:80] = 255, Region.NOSE
+    return image, mask, np.array([[(75.5, 43.5)]], np.float32)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_picture_mask_and_points_stay_together(marked, name):
+    image, mask, points = damage(name, *marked)
+    assert image.shape[:2] == mask.shape
+    rows, columns = np.nonzero(mask == Region.NOSE)
+    assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=0.51)
+    if name not in ("noise", "patches"):
+        rows, columns = np.nonzero(image.mean(2) > image.mean(2).max() / 2)
+        assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=0.51)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damage_is_the_same_each_time_and_changes_something(marked, name):
+    image = np.random.default_rng(0).integers(0, 256, marked[0].shape, np.uint8)
+    one, other = (damage(name, image, *marked[1:])[0] for _ in range(2))
+    assert (one == other).all()
+    assert one.shape != image.shape or (one != image).any()
+
+
+def test_what_is_hidden_or_turned_in_is_not_judged(marked):
+    assert (damage("patches", *marked)[1] == IGNORE).mean() > 0.05
+    assert (damage("turned_left", *marked)[1][0, 0]) == IGNORE
+
+
+def test_sizes_are_as_named(marked):
+    assert damage("half_size", *marked)[1].shape == (48, 64)
+    assert damage("quarter_size", *marked)[1].shape == (24, 32)
+    assert MOVES["turned_left"] == -MOVES["turned_right"] == 45
