@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -91,6 +92,9 @@ def test_rare_classes_come_more_often():
     assert sum(s in few for s in shown) == pytest.approx(180, abs=25)
     assert set(few) <= set(shown)
     assert repeated(many + few, 0.0, seed=1) == many + few
+    heavy = [replace(s, weight=2.5) for s in many + few]
+    # 300 × 2.5 and 100 × 2.5 × 1.8
+    assert len(repeated(heavy, 0.81, seed=1)) == pytest.approx(750 + 450, abs=40)
 
 
 def test_points_alone_train_the_parser_but_do_not_judge_it(samples, tmp_path):
@@ -118,6 +122,7 @@ def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
 def test_weights_survive_saving_to_half_precision(tmp_path):
     torch.manual_seed(0)
     network = ParsingNet().eval()
+    next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_var.fill_(1e5)
     model.save(network, tmp_path / "model.safetensors", size=64)
     loaded, size = model.load(tmp_path / "model.safetensors")
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)

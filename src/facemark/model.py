@@ -68,8 +68,11 @@ def build(encoder_weights: str = "none") -> ParsingNet:
 
 
 def save(network: ParsingNet, path: Path | str, size: int) -> None:
-    """Write the weights in fp16 as safetensors; ``size`` is the input side in pixels that they were trained for."""
-    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    """Write the weights in fp16 as safetensors; ``size`` is the input side in pixels that they were trained for.
+
+    What batch normalisation has seen stays in fp32: its variances reach beyond the largest number of fp16.
+    """
+    state = {k: v if "running_" in k or not v.is_floating_point() else v.half() for k, v in network.state_dict().items()}
     state = {k: v.contiguous().cpu() for k, v in state.items()}
     save_file(state, path, metadata={"classes": json.dumps(CLASSES), "size": str(size), "encoder": ENCODER})
 
