@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemark import metrics
-from facemark.labels import CLASSES, FACE_CORE, IGNORE, Region
+from facemark.labels import BESIDE_FACE, CLASSES, FACE_CORE, IGNORE, Region
 
 
 def face(x: float = 0, y: float = 0, size: float = 100) -> np.ndarray:
@@ -13,8 +13,8 @@ def face(x: float = 0, y: float = 0, size: float = 100) -> np.ndarray:
 
 
 def test_confusion_counts_truth_in_rows_and_leaves_ignored_pixels_out():
-    truth = np.array([[1, 1, 2], [0, 18, IGNORE]], np.uint8)
-    predicted = np.array([[1, 2, 2], [0, 18, 7]], np.uint8)
+    truth = np.array([[1, 1, 2, BESIDE_FACE], [0, 18, IGNORE, IGNORE]], np.uint8)
+    predicted = np.array([[1, 2, 2, 0], [0, 18, 7, 0]], np.uint8)
     counted = metrics.confusion(predicted, truth)
     assert (counted.shape, counted.dtype, counted.sum()) == ((19, 19), np.int64, 5)
     assert counted[1, 1] == counted[1, 2] == counted[2, 2] == counted[0, 0] == counted[18, 18] == 1

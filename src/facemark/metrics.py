@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from facemark.labels import CLASSES, FACE_CORE, IGNORE, POINT_GROUPS
+from facemark.labels import CLASSES, FACE_CORE, POINT_GROUPS
 
 OUTER_EYE_CORNERS = (36, 45)
 """Points whose distance landmark errors are divided by (inter-ocular, as 300-W does: https://ibug.doc.ic.ac.uk)."""
@@ -24,7 +24,7 @@ def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Args:
         predicted: class ids, any shape.
-        truth: class ids or IGNORE, of the same shape.
+        truth: class ids, of the same shape; what is none (IGNORE, an id of UNIONS) is ignored.
 
     Raises:
         ValueError: the shapes differ.
@@ -32,7 +32,7 @@ def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if predicted.shape != truth.shape:
         raise ValueError(f"the prediction is {predicted.shape}, the truth {truth.shape}; they must be of one shape")
     k = len(CLASSES)
-    seen = truth != IGNORE
+    seen = truth < k
     return np.bincount(truth[seen].astype(np.int64) * k + predicted[seen], minlength=k * k).reshape(k, k)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from facemark import metrics, overlay
 from facemark.evaluation import Case
-from facemark.labels import CLASSES, IGNORE, Region
+from facemark.labels import CLASSES, Region
 from facemark.parser import Parse
 
 TILE = 224
@@ -87,7 +87,7 @@ def fitted(image: np.ndarray) -> np.ndarray:
 
 def panel(case: Case) -> np.ndarray:
     """Draw picture, truth and prediction side by side, with the case's figures above."""
-    truth = np.where(case.example.truth == IGNORE, Region.BACKGROUND, case.example.truth).astype(np.uint8)
+    truth = np.where(case.example.truth < len(CLASSES), case.example.truth, Region.BACKGROUND).astype(np.uint8)
     wanted = fitted(overlay.draw(case.example.image, Parse(truth, [])))
     scale = TILE / max(case.example.image.shape[:2])
     for x, y in ((case.example.points.reshape(-1, 2) + 0.5) * scale - 0.5).round().astype(int).tolist():
