@@ -4,11 +4,22 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
+# how the released weights are trained, all that differs from params.yaml
+RELEASED := \
+	-S '+prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
+	-S '+prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
+	-S prepare.bad_samples=set_aside -S prepare.splits.test=0 \
+	-S train.start_from=none -S train.norm_statistics=learned \
+	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}]' \
+	-S train.learning_rate=2e-3 -S train.warmup=0.03 -S train.ema_decay=0.997 \
+	-S calibrate.start_from=none -S calibrate.points=../shared/data/landmarks68/train \
+	-S evaluate.split=val -S evaluate.robustness=100
+
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint mlflow serve stop clean
+.PHONY: help .venv pull repro test lint mlflow serve stop released release-weights clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## set up Python and the pinned packages
 
@@ -45,6 +56,12 @@ serve: $(READY) ## start TorchServe from build/facemark.mar
 
 stop: $(READY) ## stop TorchServe
 	@facemark stop
+
+released: pull ## train weights as the released ones were, on the research data beside the repository
+	@dvc exp run --name released $(RELEASED)
+
+release-weights: $(READY) ## make what the pipeline built the weights that clones start from
+	@python -m facemark.release
 
 clean: ## remove what the pipeline built; DVC's cache brings it back
 	rm -rf build

@@ -31,10 +31,14 @@ class FacemarkHandler(BaseHandler):
         """Load weights, landmark model and limits from the unpacked archive, and parse once to warm up."""
         folder = Path(context.system_properties["model_dir"])
         gpu = context.system_properties.get("gpu_id")
-        self.limits = context.model_yaml_config["handler"]
+        settings = context.model_yaml_config["handler"]
+        self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}
         self.model = json.loads((folder / "model.json").read_text())
         self.parser = FaceParser(
-            folder / "model.safetensors", folder / "landmarks.npz", None if gpu is None else f"cuda:{gpu}"
+            folder / "model.safetensors",
+            folder / "landmarks.npz",
+            device=None if gpu is None else f"cuda:{gpu}",
+            flip=settings["flip"],
         )
         self.parser([np.zeros((self.parser.size, self.parser.size, 3), np.uint8)])
         self.initialized = True

@@ -24,7 +24,7 @@ from facemark.tracking import flatten
 ROOT = Path(__file__).parents[1]
 TINY = {
     "train": {"phases": [{"size": 64, "epochs": 1}], "batch_size": 2, "workers": 0, "accelerator": "cpu"},
-    "evaluate": {"overlays": 2},
+    "evaluate": {"overlays": 2, "robustness": 1},
 }
 LEFT_BEHIND = re.compile(r"(\.dvc|data|weights)/|(data|weights)\.dvc|dvc\.lock")
 """What a clone of these tests makes for itself."""
@@ -60,12 +60,12 @@ class Clone:
         self.run("git", "add", ".")
         self.run("git", "commit", "--quiet", "--message", "A clone")
 
-    def run(self, *command: str) -> str:
-        """Run a command in the clone; answers what it printed."""
+    def run(self, *command: str, expect: int = 0) -> str:
+        """Run a command in the clone that ends with the expected status; answers what it printed."""
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        assert done.returncode == expect, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
 
     def change(self, params: dict) -> None:
@@ -171,6 +171,22 @@ def test_mlflow_run_evaluates_another_split(clone):
     assert clone.read("build/evaluate/metrics.json")["mean_f1"] == pytest.approx(
         runs["metrics.evaluate/val/mean_f1"][0]
     )
+
+
+def test_release_refuses_what_was_not_evaluated_and_hands_the_rest_to_dvc(clone, tmp_path):
+    clone.run("dvc", "remote", "add", "--default", "here", str(tmp_path / "remote"))
+    clone.run("dvc", "repro", "evaluate")
+    tracked = (clone.folder / "weights.dvc").read_text()
+    clone.change({"evaluate": TINY["evaluate"] | {"overlays": 3}})
+    assert "dvc repro evaluate" in clone.run("python", "-m", "facemark.release", expect=1)
+    assert (clone.folder / "weights.dvc").read_text() == tracked
+
+    clone.run("dvc", "repro", "evaluate")
+    clone.run("python", "-m", "facemark.release")
+    built, released = (clone.folder / name / "model.safetensors" for name in ("build/train", "weights"))
+    assert built.read_bytes() == released.read_bytes()
+    assert (clone.folder / "weights.dvc").read_text() != tracked
+    assert "in sync" in clone.run("dvc", "status", "--cloud", "weights.dvc")
 
 
 def test_a_killed_training_goes_on_where_it_was(clone):

@@ -1,10 +1,12 @@
 """The shape of ``params.yaml``: one section a stage, checked before anything runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facemark.labels import CLASSES
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -16,10 +18,33 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """A folder and the format it is in."""
+    """A folder and the format it is in.
 
-    format: Literal["starter", "celebamask", "landmarks68"]
+    Its pictures are shown ``weight`` times as often as others; at 0.5, half of them are shown, always the same.
+    ``classes`` say what the ids of a plain folder's masks mean.
+    """
+
+    format: Literal[
+        "starter",
+        "celebamask",
+        "celebamask_parts",
+        "lapa",
+        "helen_star",
+        "face_synthetics",
+        "landmarks68",
+        "pts300w",
+        "wflw",
+        "folder",
+    ]
     path: Path
+    weight: Annotated[float, Field(gt=0)] = 1
+    classes: dict[Annotated[int, Field(ge=0, le=255)], Literal["ignore", *CLASSES]] | None = None
+
+    @model_validator(mode="after")
+    def _only_a_folder_has_classes(self) -> Self:
+        if bool(self.classes) != (self.format == "folder"):
+            raise ValueError("format: folder needs classes, {id: name}, and no other format takes them")
+        return self
 
 
 class Splits(Section):
@@ -51,6 +76,7 @@ class Train(Section):
     start_from: str
     encoder_weights: str
     phases: Annotated[list[Phase], Field(min_length=1)]
+    norm_statistics: Literal["kept", "learned"]
     batch_size: Annotated[int, Field(gt=0)]
     repeat_rarer_than: Share
     learning_rate: Annotated[float, Field(gt=0)]

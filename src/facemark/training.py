@@ -33,7 +33,7 @@ BEST, LAST = "best", "last"
 
 
 def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample]:
-    """Repeat the samples that show a class which fewer than this share of them show.
+    """Repeat samples by their weight, and those that show a class which fewer than this share of them show.
 
     A picture comes √(rarer_than / share) times for its rarest class, a fraction by chance: repeat factor sampling
     (Gupta et al., "LVIS", CVPR 2019, https://arxiv.org/abs/1908.03195).
@@ -42,7 +42,7 @@ def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample
     masks = sum(bool(sample.classes) for sample in samples)
     factors = {name: max(1, (rarer_than * masks / count) ** 0.5) for name, count in counts.items()}
     rng = np.random.default_rng(seed)
-    times = [max((factors[name] for name in sample.classes), default=1) for sample in samples]
+    times = [sample.weight * max((factors[name] for name in sample.classes), default=1) for sample in samples]
     return [s for s, t in zip(samples, times, strict=True) for _ in range(int(t + rng.random()))]
 
 
@@ -153,6 +153,13 @@ class ParsingTask(L.LightningModule):
             masks = masks.masked_fill(there, IGNORE)
         return self.dice(logits, masks) + self.cross_entropy(logits, masks) + several, logits
 
+    def on_train_epoch_start(self) -> None:
+        """Keep the means and variances that batch normalisation has seen: a small dataset's would displace them."""
+        if self.settings.norm_statistics == "kept":
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Answer the loss of one batch."""
         loss, _ = self._loss(batch)
@@ -192,12 +199,15 @@ def precision(accelerator: str) -> str:
     return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
 
 
-def exponential_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
+def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
     """An exponential moving average whose memory grows with its age, so that it soon forgets the random start."""
 
-    def average(averaged: torch.Tensor, current: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor) -> None:
         kept = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        return kept * averaged + (1 - kept) * current
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+        else:  # counts of batches
+            torch._foreach_copy_(averaged, current)
 
     return average
 
@@ -226,7 +236,7 @@ def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
         log_every_n_steps=10,
         logger=logger,
         callbacks=[
-            WeightAveraging(avg_fn=exponential_average(settings.ema_decay)),
+            WeightAveraging(multi_avg_fn=exponential_average(settings.ema_decay)),
             ModelCheckpoint(checkpoints, BEST, monitor="val/mean_f1", mode="max", enable_version_counter=False),
             ModelCheckpoint(checkpoints, LAST, enable_version_counter=False),
             EarlyStopping("val/mean_f1", mode="max", patience=settings.patience),

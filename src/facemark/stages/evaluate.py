@@ -39,9 +39,7 @@ def evaluate(params: Params) -> None:
     }
 
     total = evaluation.merge(results.values(), keep)
-    summary = total.figures()
-    if len(results) > 1:
-        summary["datasets"] = {name: result.figures() for name, result in results.items()}
+    summary = total.figures() | {"datasets": {name: result.figures() for name, result in results.items()}}
     plots = OUT / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     if count := params.evaluate.robustness:
@@ -49,7 +47,7 @@ def evaluate(params: Params) -> None:
         summary["robustness"] = evaluation.robustness(parser, some)
         report.plot_robustness(summary["robustness"], plots)
     summary = rounded(summary)
-    (OUT / "metrics.json").write_text(json.dumps(summary, indent=1))
+    (OUT / "metrics.json").write_text(json.dumps({"split": split} | summary, indent=1))
     if total.confusion.any():
         report.plot_f1(total.confusion, plots)
         report.plot_confusion(total.confusion, plots)

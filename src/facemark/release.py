@@ -1,0 +1,79 @@
+"""``make release-weights``: make what the pipeline built the weights that every clone starts from.
+
+Refuses what was not evaluated, and what is worse than the weights released before.
+"""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from facemark import model
+from facemark.landmarks import LandmarkModel
+from facemark.stages.evaluate import LANDMARKS, OUT, WEIGHTS
+
+RELEASED = Path("weights")
+FIGURES = "metrics.json"
+LARGEST = 70_000_000
+"""Bytes of a weights file: each release stays in the repository's history."""
+F1_SLACK, NME_SLACK = 0.3, 0.1
+"""Points by which a release may be worse than the one before: what two seeds differ by."""
+
+
+def worse(new: dict, old: dict) -> list[str]:
+    """What speaks against the figures ``new`` beside ``old``, both as evaluate writes them, each a phrase."""
+    if new["split"] != old["split"]:
+        return [f"the last release was evaluated on {old['split']}; set evaluate.split to it"]
+    found = []
+    for name, before in old["datasets"].items():
+        after = new["datasets"].get(name)
+        if after is None:
+            found.append(f"the last release was evaluated on {name} too")
+            continue
+        if "mean_f1" in before and after["mean_f1"] < before["mean_f1"] - F1_SLACK:
+            found.append(f"mean F1 on {name} falls from {before['mean_f1']:.2f} to {after['mean_f1']:.2f}")
+        nme, nme_before = (figures.get("landmarks", {}).get("nme", math.inf) for figures in (after, before))
+        if nme > nme_before + NME_SLACK:
+            found.append(f"NME on {name} rises from {nme_before:.2f} to {nme:.2f}")
+    return found
+
+
+def objections() -> list[str]:
+    """Everything that speaks against releasing what the pipeline built, each a sentence."""
+    stale = json.loads(subprocess.check_output(["dvc", "status", "--json", "evaluate"], text=True))
+    if stale:
+        return [f"{', '.join(stale)} changed since the last evaluation; run: dvc repro evaluate"]
+    network, _ = model.load(WEIGHTS)
+    LandmarkModel.load(LANDMARKS)
+    found = []
+    if not all(torch.isfinite(p).all() for p in network.state_dict().values()):
+        found.append("some weights are not finite")
+    if WEIGHTS.stat().st_size > LARGEST:
+        found.append(f"{WEIGHTS} is larger than {LARGEST // 10**6} MB")
+    before = RELEASED / FIGURES
+    if before.exists():
+        found += worse(json.loads((OUT / FIGURES).read_text()), json.loads(before.read_text()))
+    return found
+
+
+def release() -> None:
+    """Check, copy weights, landmark model and figures to ``weights/``, and hand them to DVC and its remote.
+
+    Raises:
+        SystemExit: something speaks against it; nothing was changed.
+    """
+    if found := objections():
+        raise SystemExit("not released: " + "; ".join(found))
+    for file in (WEIGHTS, LANDMARKS, OUT / FIGURES):
+        shutil.copy(file, RELEASED / file.name)
+    for command in (["add", "--quiet", str(RELEASED)], ["push", "--quiet", f"{RELEASED}.dvc"]):
+        subprocess.run(["dvc", *command], check=True, stdout=sys.stdout)
+    print(f"released; what remains: git add {RELEASED}.dvc .dvc, a line in docs/model-card.md, git commit")
+
+
+if __name__ == "__main__":
+    release()
