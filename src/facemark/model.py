@@ -72,7 +72,9 @@ def save(network: ParsingNet, path: Path | str, size: int) -> None:
 
     What batch normalisation has seen stays in fp32: its variances reach beyond the largest number of fp16.
     """
-    state = {k: v if "running_" in k or not v.is_floating_point() else v.half() for k, v in network.state_dict().items()}
+    state = {
+        k: v if "running_" in k or not v.is_floating_point() else v.half() for k, v in network.state_dict().items()
+    }
     state = {k: v.contiguous().cpu() for k, v in state.items()}
     save_file(state, path, metadata={"classes": json.dumps(CLASSES), "size": str(size), "encoder": ENCODER})
 
