@@ -19,7 +19,7 @@ RELEASED := \
 .PHONY: help .venv pull repro test lint mlflow serve stop released release-weights clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(READY) ## set up Python and the pinned packages
 
@@ -58,7 +58,7 @@ stop: $(READY) ## stop TorchServe
 	@facemark stop
 
 released: pull ## train weights as the released ones were, on the research data beside the repository
-	@dvc exp run --name released $(RELEASED)
+	@dvc exp run $(RELEASED)
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release

@@ -391,9 +391,8 @@ def write_folder(root: Path, order: list[int]) -> None:
 def test_a_plain_folder_says_its_classes(tmp_path, order):
     write_folder(tmp_path / "set", order)
     classes = {order[i]: name for i, name in enumerate(CLASSES)} | {order[Region.CLOTH]: "ignore"}
-    splits, aside = prepared(tmp_path, "folder", classes=classes, weight=2.5)
+    splits, aside = prepared(tmp_path, "folder", classes=classes)
     assert aside == "image,faults\n"
-    assert [sample.weight for sample in splits["train"]] == [2.5] * 3
     expected = np.where(person() == Region.CLOTH, IGNORE, person())
     assert (read_mask(splits["train"][0].mask) == expected).all()
 

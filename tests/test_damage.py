@@ -17,8 +17,9 @@ def marked():
 def test_picture_mask_and_points_stay_together(marked, name):
     image, mask, points = damage(name, *marked)
     assert image.shape[:2] == mask.shape
+    near = 0.51 if "turned" in name else 0.05  # a turn leaves ragged edges
     rows, columns = np.nonzero(mask == Region.NOSE)
-    assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=0.51)
+    assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=near)
     if name not in ("noise", "patches"):
         rows, columns = np.nonzero(image.mean(2) > image.mean(2).max() / 2)
         assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=0.51)

@@ -61,12 +61,10 @@ def test_folder_without_pictures_says_what_to_do(tmp_path):
 
 def test_index_keeps_paths_and_split(tmp_path):
     (tmp_path / "index.csv").write_text(
-        "split,image,mask,points,classes,weight,sha256\n"
-        "val,a.jpg,a.png,a.txt,skin nose,1,0\n"
-        "train,b.jpg,,b.txt,,0.5,1\n"
+        "split,image,mask,points,classes,sha256\nval,a.jpg,a.png,a.txt,skin nose,0\ntrain,b.jpg,,b.txt,,1\n"
     )
     (val,) = read_index([tmp_path], "val")
     (train,) = read_index([tmp_path], "train")
     assert (val.image.name, val.points.name, val.split) == ("a.jpg", "a.txt", "val")
     assert val.classes == ("skin", "nose")
-    assert (train.mask, train.classes, train.weight) == (None, (), 0.5)
+    assert (train.mask, train.classes) == (None, ())

@@ -34,6 +34,8 @@ def test_f1_and_iou_of_a_table_worked_out_by_hand():
     assert np.isnan(f1[3:]).all()
     assert np.isnan(iou[3:]).all()
     assert metrics.mean_f1(table) == pytest.approx((100 * 20 / 30 + 0) / 2)
+    table[0, 3] = 7  # predicted, but nowhere in the truth
+    assert metrics.mean_f1(table) == pytest.approx((100 * 20 / 30 + 0) / 2)
 
 
 def test_means_leave_background_out_and_the_face_means_only_the_face():
@@ -52,7 +54,7 @@ def test_parsing_names_only_the_classes_that_occur():
     figures = metrics.parsing(table)
     assert list(figures["f1"]) == list(figures["iou"]) == list(CLASSES[:3])
     assert figures["pixel_accuracy"] == pytest.approx(90)
-    assert figures["mean_iou"] == pytest.approx((100 + 75 + 0) / 3)
+    assert figures["mean_iou"] == pytest.approx((100 + 75) / 2)
 
 
 def test_nme_is_the_mean_distance_over_that_of_the_outer_eye_corners():

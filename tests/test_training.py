@@ -29,7 +29,9 @@ def samples(tmp_path):
 
 def settings(**changes) -> Train:
     return load_params().train.model_copy(
-        update={"phases": [Phase(size=32, epochs=1)], "batch_size": 2, "workers": 0, "accelerator": "cpu"} | changes
+        update={"phases": [Phase(size=32, epochs=1)], "norm_statistics": "learned"}
+        | {"batch_size": 2, "workers": 0, "accelerator": "cpu"}
+        | changes
     )
 
 
@@ -119,6 +121,15 @@ def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
     assert (tmp_path / "checkpoints/last.ckpt").exists()
 
 
+@pytest.mark.parametrize(("statistics", "moved"), [("kept", False), ("learned", True)])
+def test_a_short_training_may_keep_the_statistics_it_starts_from(samples, tmp_path, statistics, moved):
+    network, given = ParsingNet(), settings(norm_statistics=statistics)
+    before = network.unet.encoder.bn1.running_mean.clone()
+    fit = trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
+    fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceData(samples, samples, given))
+    assert (not torch.equal(network.unet.encoder.bn1.running_mean, before)) == moved
+
+
 def test_weights_survive_saving_to_half_precision(tmp_path):
     torch.manual_seed(0)
     network = ParsingNet().eval()
@@ -151,6 +162,13 @@ def test_encoder_weights_from_a_file(tmp_path):
         model.build(str(tmp_path / "other.pt"))
     with pytest.raises(FileNotFoundError, match="no file"):
         model.build(str(tmp_path / "missing.pt"))
+
+
+def test_statistics_of_nothing_cannot_be_kept(tmp_path):
+    text = Path("params.yaml").read_text().replace("start_from: weights/model.safetensors", "start_from: none")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="set it to learned"):
+        load_params(tmp_path / "params.yaml")
 
 
 def test_unknown_params_are_refused_by_name(tmp_path):

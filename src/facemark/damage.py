@@ -8,6 +8,8 @@ from facemark.geometry import apply, scaled
 from facemark.labels import IGNORE
 
 SEED = 1
+LONGEST = 320
+"""Longer side in pixels of the pictures that these strengths are meant for: that of the portraits trained on."""
 SPOILS = {
     "blur": A.GaussianBlur(blur_limit=0, sigma_limit=(2, 2), p=1),
     "noise": A.GaussNoise(std_range=(0.1, 0.1), p=1),
@@ -17,7 +19,7 @@ SPOILS = {
     "patches": A.CoarseDropout((3, 3), (0.2, 0.2), (0.2, 0.2), fill="random_uniform", fill_mask=IGNORE, p=1),
 }
 """Damages that leave everything in its place: σ of 2 pixels, σ of a tenth of the range, a quarter of the light, three
-patches of a fifth of the sides under which nothing is judged."""
+patches of a fifth of the sides under which no pixel is judged."""
 MOVES = {"turned_left": 45, "turned_right": -45, "half_size": 0.5, "quarter_size": 0.25}
 """Degrees of a turn, or the scale."""
 DAMAGES = (*SPOILS, *MOVES)
@@ -44,7 +46,12 @@ def damage(name: str, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -
         turned = cv2.warpAffine(image, matrix, (width, height))
         regions = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE)
         return turned, regions, apply(matrix, points).astype(np.float32)
-    scale = MOVES[name]
+    return rescaled(image, mask, points, MOVES[name])
+
+
+def rescaled(image: np.ndarray, mask: np.ndarray, points: np.ndarray, scale: float) -> tuple:
+    """Picture, mask and points, as :func:`damage` takes them, made smaller."""
+    height, width = mask.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)

@@ -7,9 +7,9 @@ import numpy as np
 from rich.progress import track
 
 from facemark import metrics
-from facemark.damage import DAMAGES, damage
+from facemark.damage import DAMAGES, LONGEST, damage, rescaled
 from facemark.datasets import Sample, read_image, read_mask, read_points
-from facemark.labels import IGNORE, Region
+from facemark.labels import IGNORE
 from facemark.parser import FaceParser, Parse
 
 BATCH = 8
@@ -34,6 +34,13 @@ def read(sample: Sample) -> Example:
     truth = read_mask(sample.mask) if sample.mask else np.full(image.shape[:2], IGNORE, np.uint8)
     points = read_points(sample.points) if sample.points else np.empty((0, 68, 2), np.float32)
     return Example(sample.image.stem, image, truth, points)
+
+
+def fitted(example: Example) -> Example:
+    """The example, no larger than the damages are meant for."""
+    scale = min(1, LONGEST / max(example.truth.shape))
+    image, truth, points = rescaled(example.image, example.truth, example.points, scale)
+    return replace(example, image=image, truth=truth, points=points)
 
 
 def damaged(example: Example, name: str) -> Example:
@@ -122,11 +129,12 @@ def run(
 def robustness(parser: FaceParser, samples: list[Sample]) -> dict[str, dict[str, float]]:
     """Mean F1 and NME of the samples under each of DAMAGES, and as multiples of what they are without.
 
-    A class counts where the truth shows it both times. The NME is of the faces found; ``found`` says how many.
+    All are brought to the size that the damages are meant for. A class counts where the truth shows it both times; the
+    NME is of the faces found, and ``found`` says how many.
     """
-    clean = run(parser, samples, "undamaged", keep=0)
+    clean = run(parser, samples, "undamaged", 0, fitted)
     return {
-        name: compared(clean, run(parser, samples, name, 0, lambda example, name=name: damaged(example, name)))
+        name: compared(clean, run(parser, samples, name, 0, lambda example, name=name: damaged(fitted(example), name)))
         for name in DAMAGES
     }
 
@@ -135,9 +143,8 @@ def compared(clean: Result, spoilt: Result) -> dict[str, float]:
     """The figures of damaged pictures beside those of the same pictures undamaged."""
     figures = {}
     shown = clean.confusion.any(1) & spoilt.confusion.any(1)
-    shown[Region.BACKGROUND] = False
-    if shown.any():
-        before, after = (float(metrics.f1(result.confusion)[shown].mean()) for result in (clean, spoilt))
+    if shown[1:].any():
+        before, after = (metrics.mean_f1(np.where(shown[:, None], r.confusion, 0)) for r in (clean, spoilt))
         figures |= {"mean_f1": after, "mean_f1_kept": after / before if before else 0.0}
     if len(clean.errors):
         before, after = (metrics.landmarks(result.errors) for result in (clean, spoilt))

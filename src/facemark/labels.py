@@ -59,7 +59,7 @@ FACE_CORE = (
     Region.L_LIP,
 )
 """The nine classes that carry the landmarks."""
-FACE = (*FACE_CORE, Region.EYE_G)
+FACE = [*FACE_CORE, Region.EYE_G]
 """What a face shows: those and glasses."""
 
 COLORS = np.array(

@@ -64,7 +64,7 @@ def measure(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mouth = regions[LIPS].sum(0)
     put(OUTER_LIP, outer_lip(mouth), mouth)
     put(INNER_LIP, inner_lip(regions, mouth), mouth)
-    face = regions[list(FACE)].sum(0)
+    face = regions[FACE].sum(0)
     put(JAW, jaw(face), face)
     scores[np.isnan(points).any(1)] = 0
     return points, scores

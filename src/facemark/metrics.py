@@ -47,13 +47,16 @@ def iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_f1(confusion: np.ndarray) -> float:
-    """Mean F1 of the 18 classes without background, as published on CelebAMask-HQ; absent classes are left out."""
-    return _mean(f1(confusion)[1:])
+    """Mean F1 of the 18 classes without background, as published on CelebAMask-HQ.
+
+    A class that the truth nowhere shows is left out: many datasets know fewer classes than the parser.
+    """
+    return _mean(np.where(confusion.any(1), f1(confusion), np.nan)[1:])
 
 
 def mean_f1_face(confusion: np.ndarray) -> float:
-    """Mean F1 of the nine classes that carry the landmarks; absent classes are left out."""
-    return _mean(f1(confusion)[list(FACE_CORE)])
+    """Mean F1 of those of the nine classes that carry the landmarks which the truth shows."""
+    return _mean(np.where(confusion.any(1), f1(confusion), np.nan)[list(FACE_CORE)])
 
 
 def parsing(confusion: np.ndarray) -> dict:
@@ -65,7 +68,7 @@ def parsing(confusion: np.ndarray) -> dict:
     return {
         "mean_f1": mean_f1(confusion),
         "mean_f1_face": mean_f1_face(confusion),
-        "mean_iou": _mean(iou(confusion)),
+        "mean_iou": _mean(np.where(confusion.any(1), iou(confusion), np.nan)),
         "pixel_accuracy": float(_ratio(np.trace(confusion), confusion.sum())),
         "f1": by_class(f1(confusion)),
         "iou": by_class(iou(confusion)),

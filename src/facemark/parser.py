@@ -233,7 +233,7 @@ def evidence(regions: np.ndarray) -> float:
 
 def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
     """Masks, H × W, of the faces in a view: connected face regions, those with several noses split between them."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[list(FACE)].sum(0) >= LEVEL).astype(np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[FACE].sum(0) >= LEVEL).astype(np.uint8))
     _, nose_labels, nose_stats, nose_centres = cv2.connectedComponentsWithStats(
         (regions[Region.NOSE] >= LEVEL).astype(np.uint8)
     )

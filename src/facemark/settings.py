@@ -91,6 +91,12 @@ class Train(Section):
     devices: int | str
     nodes: Annotated[int, Field(gt=0)]
 
+    @model_validator(mode="after")
+    def _nothing_to_keep(self) -> Self:
+        if self.start_from == "none" and self.norm_statistics == "kept":
+            raise ValueError("norm_statistics: kept needs weights in start_from; without, set it to learned")
+        return self
+
 
 class Calibrate(Section):
     """The landmark model to start from, and a folder of ``images`` and ``landmarks`` to teach it on."""
@@ -105,7 +111,6 @@ class Evaluate(Section):
     split: Literal["train", "val", "test"]
     overlays: Annotated[int, Field(gt=0)]
     robustness: Annotated[int, Field(ge=0)]
-    flip: bool
 
 
 class Archive(Section):

@@ -18,9 +18,10 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from facemark import metrics, partial, transforms
+from facemark import metrics, partial_masks, transforms
 from facemark.datasets import Sample, read_image, read_mask, read_points
 from facemark.labels import CLASSES, IGNORE, UNIONS
 from facemark.model import ParsingNet
@@ -73,7 +74,8 @@ class Faces(Dataset):
         sample = self.samples[index]
         image = read_image(sample.image)
         if sample.mask is None:
-            return image, partial.regions(read_points(sample.points)[0].astype(float), image.shape[:2])
+            image, points = partial_masks.around(image, read_points(sample.points)[0].astype(float))
+            return image, partial_masks.draw(points, image.shape[:2])
         return image, read_mask(sample.mask)
 
     def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
@@ -151,6 +153,8 @@ class ParsingTask(L.LightningModule):
             likelihood = logits[:, list(classes)].logsumexp(1) - logits.logsumexp(1)
             several = several - (likelihood * there).sum() / masks.numel()
             masks = masks.masked_fill(there, IGNORE)
+        if (masks == IGNORE).all():  # a mean over nothing is NaN
+            return several, logits
         return self.dice(logits, masks) + self.cross_entropy(logits, masks) + several, logits
 
     def on_train_epoch_start(self) -> None:
@@ -204,10 +208,7 @@ def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torc
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor) -> None:
         kept = min(decay, (1 + float(updates)) / (10 + float(updates)))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - kept)
-        else:  # counts of batches
-            torch._foreach_copy_(averaged, current)
+        get_ema_multi_avg_fn(kept)(averaged, current, updates)
 
     return average
 

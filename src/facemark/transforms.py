@@ -62,7 +62,8 @@ def flip(image: np.ndarray, mask: np.ndarray) -> Pair:
 def compose(pairs: list[Pair], size: int, rng: np.random.Generator) -> Pair:
     """Stand several people, each a tenth to six tenths of the picture, before a cluttered backdrop.
 
-    A later one may cover an earlier one. Half of them bring their own background along.
+    A later one may cover an earlier one. Half of them bring their own background along, and those whose mask does not
+    say where it is.
     """
     image = backdrop(rng, size, size)
     mask = np.full((size, size), Region.BACKGROUND, np.uint8)

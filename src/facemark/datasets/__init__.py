@@ -29,7 +29,7 @@ class Sample:
     classes: tuple[str, ...] = ()
     """What the mask shows, once ``prepare`` has looked."""
     weight: float = 1
-    """How often it is shown in training, relative to the others."""
+    """How often it is shown in training, relative to the others; as params say, not the index."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def read_xy(path: Path, count: int, before: tuple[str, ...] = (), after: tuple[s
     return points
 
 
-def some(samples: list, root: Path, layout: str) -> list:
+def not_empty(samples: list, root: Path, layout: str) -> list:
     """The samples; raises FileNotFoundError, naming the layout, where there are none."""
     if not samples:
         raise FileNotFoundError(f"no pictures under {root}; they are to lie at {layout}")
@@ -150,7 +150,7 @@ def folder_samples(root: Path) -> list[Sample]:
         for split, folder in ((None, root), *((name, root / name) for name in SPLITS))
         for image in sorted((folder / "images").glob("*"))
     ]
-    return some(samples, root, "train/images; the starter data is fetched with: dvc pull")
+    return not_empty(samples, root, "train/images; the starter data comes with: dvc pull")
 
 
 def read_index(folders: Iterable[Path], split: str) -> list[Sample]:
@@ -165,7 +165,6 @@ def read_index(folders: Iterable[Path], split: str) -> list[Sample]:
                     Path(r["points"]) if r["points"] else None,
                     r["split"],
                     tuple(r["classes"].split()),
-                    float(r["weight"]),
                 )
                 for r in csv.DictReader(file)
                 if r["split"] == split

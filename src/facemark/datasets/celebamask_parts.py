@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facemark.datasets import Published, read_image, some
+from facemark.datasets import Published, not_empty, read_image
 from facemark.labels import CLASSES
 
 FIRST_VAL, FIRST_TEST = 162771, 182638
@@ -34,7 +34,7 @@ def read_parts(image: Path, folder: Path) -> np.ndarray:
             raise ValueError(f"{path} cannot be read as a part; it is to be a picture of 512×512 pixels")
         mask[part > 0] = i
     height, width = read_image(image).shape[:2]
-    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def read_splits(path: Path) -> dict[int, str]:
@@ -67,4 +67,4 @@ def samples(root: Path) -> list[Published]:
         Published(image, splits[number], partial(read_parts, image, anno / str(number // 2000)))
         for number, image in sorted(images.items())
     ]
-    return some(listed, root, "CelebA-HQ-img/<number>.jpg")
+    return not_empty(listed, root, "CelebA-HQ-img/<number>.jpg")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemark.datasets import Published, read_ids, read_xy, some
+from facemark.datasets import Published, not_empty, read_ids, read_xy
 from facemark.labels import IGNORE, Region
 
 IDS = {
@@ -54,4 +54,4 @@ def samples(root: Path) -> list[Published]:
         for image in sorted(root.glob("*.png"))
         if image.stem.isdecimal()
     ]
-    return some(listed, root, "<number>.png")
+    return not_empty(listed, root, "<number>.png")

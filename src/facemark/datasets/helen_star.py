@@ -6,7 +6,7 @@
 from functools import partial
 from pathlib import Path
 
-from facemark.datasets import Published, read_ids, some
+from facemark.datasets import Published, not_empty, read_ids
 from facemark.datasets.lapa import VIEWERS
 
 
@@ -19,4 +19,4 @@ def samples(root: Path) -> list[Published]:
         for split in ("train", "test")
         for image in sorted((root / split).glob("*_image.jpg"))
     ]
-    return some(listed, root, "{train,test}/*_image.jpg")
+    return not_empty(listed, root, "{train,test}/*_image.jpg")

@@ -1,7 +1,7 @@
 """300-W and its sets (Sagonas et al., IVC 2016, https://ibug.doc.ic.ac.uk/resources/300-W/): 68 points, no masks.
 
 A file ``*.pts`` beside each picture, in folders of any depth: ``version: 1``, ``n_points: 68``, ``{``, 68 lines
-``x y``, ``}``. Its first pixel is (1, 1). The parser learns from what :func:`facemark.partial.regions` draws.
+``x y``, ``}``. Its first pixel is (1, 1). The parser learns from what :func:`facemark.partial_masks.draw` draws.
 """
 
 from functools import partial
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemark.datasets import Published, read_xy, some
+from facemark.datasets import Published, not_empty, read_xy
 
 SPLITS = {
     "trainset": "train",
@@ -45,4 +45,4 @@ def samples(root: Path) -> list[Published]:
         )
         for path in sorted(root.rglob("*.pts"))
     ]
-    return some(listed, root, "**/*.pts with a .png or .jpg beside each")
+    return not_empty(listed, root, "**/*.pts with a .png or .jpg beside each")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemark.datasets import Published, some
+from facemark.datasets import Published, not_empty
 
 POINTS = np.r_[0:33:2, 33:38, 42:47, 51:60, 60, 61, 63:66, 67, 68, 69, 71:74, 75, 76:96]
 """Which of the 98 points are those of iBUG-68."""
@@ -42,4 +42,4 @@ def samples(root: Path) -> list[Published]:
         for number, row in enumerate(path.read_text().splitlines(), 1)
         if row.strip()
     ]
-    return some(listed, root, "WFLW_images, with their lists in WFLW_annotations/list_98pt_rect_attr_train_test")
+    return not_empty(listed, root, "WFLW_images, with their lists in WFLW_annotations/list_98pt_rect_attr_train_test")

@@ -33,7 +33,7 @@ def evaluate(params: Params) -> None:
     sets = {name: read_index([PREPARED / name], split) for name in params.prepare.datasets}
     if not any(sets.values()):
         raise SystemExit(f"no dataset has pictures in its {split} split; set evaluate.split to another one")
-    parser = FaceParser(WEIGHTS, LANDMARKS, flip=params.evaluate.flip)
+    parser = FaceParser(WEIGHTS, LANDMARKS)
     results = {
         name: evaluation.run(parser, samples, f"evaluating {name}", keep) for name, samples in sets.items() if samples
     }

@@ -14,12 +14,15 @@ import numpy as np
 from rich.progress import track
 
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points
+from facemark.geometry import centroid
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
 from facemark.settings import Prepare, Splits, load_params
 
 PREPARED = Path("build/prepare")
 LEVEL_MARGIN = 0.2
-"""A pair counts as swapped only when it is this clear, as a share of the distance between its two parts."""
+"""Sides count as swapped only when it is this clear, as a share of the distance that they are told by."""
+MOST = 0.2
+"""By how much, as a share of all pictures, odd masks are to outnumber the others before a dataset is refused."""
 ABOVE = (
     (Region.R_BROW, Region.R_EYE),
     (Region.L_BROW, Region.L_EYE),
@@ -31,29 +34,19 @@ ABOVE = (
 """Pairs of which the first lies above the second in all but a few pictures."""
 
 
-def centroid(mask: np.ndarray, regions: tuple[Region, ...]) -> np.ndarray | None:
-    """Mean (x, y) of the pixels of some regions, or None where there are none."""
-    rows, columns = np.nonzero(np.isin(mask, regions))
-    return np.array([columns.mean(), rows.mean()]) if len(rows) else None
-
-
 def swapped_pairs(mask: np.ndarray) -> list[str]:
     """Names of the pairs whose left and right classes stand on the wrong sides of a one-face mask.
 
     Sides are judged along the face's own axis, from the brows and eyes down to nose and mouth, so a face that lies
     on its side, or upside down, is judged rightly.
     """
-    top = centroid(mask, (Region.L_BROW, Region.R_BROW, Region.L_EYE, Region.R_EYE))
-    bottom = centroid(mask, (Region.NOSE, Region.U_LIP, Region.L_LIP, Region.MOUTH))
-    if top is None or bottom is None:
-        return []
+    top = centroid(np.isin(mask, (Region.L_BROW, Region.R_BROW, Region.L_EYE, Region.R_EYE)))
+    bottom = centroid(np.isin(mask, (Region.NOSE, Region.U_LIP, Region.L_LIP, Region.MOUTH)))
     down = (bottom - top) / (np.linalg.norm(bottom - top) + 1e-9)
     wrong = []
     for left, right in PAIRS:
-        one, other = centroid(mask, (left,)), centroid(mask, (right,))
-        if one is None or other is None:
-            continue
-        across = one - other
+        across = centroid(mask == left) - centroid(mask == right)
+        # what was not seen is NaN, and so never wrong;
         # y points down: the subject's left lies a quarter turn against the clock from the face's own "down"
         if across @ (down[1], -down[0]) < -LEVEL_MARGIN * np.linalg.norm(across):
             wrong.append(f"{left.name.lower()}/{right.name.lower()}")
@@ -72,11 +65,11 @@ def oddities(mask: np.ndarray) -> dict[str, int]:
 
     Any one mask may be odd; where most are, the classes are not what they are taken for.
     """
-    centres = {region: centroid(mask, (region,)) for pair in ABOVE for region in pair}
+    centres = {region: centroid(mask == region) for region in {region for pair in ABOVE for region in pair}}
     votes = {
         f"{upper.name.lower()} lies below {lower.name.lower()}": 1 if centres[upper][1] > centres[lower][1] else -1
         for upper, lower in ABOVE
-        if centres[upper] is not None and centres[lower] is not None
+        if np.isfinite([centres[upper], centres[lower]]).all()
     }
     if nose := (mask == Region.NOSE).sum():
         votes["nose is larger than skin"] = 1 if nose > (mask == Region.SKIN).sum() else -1
@@ -161,14 +154,13 @@ def statistics(splits: list[str], counts: np.ndarray) -> dict:
 
 
 def write_index(path: Path, samples: list[Sample]) -> None:
-    """Write one row a sample: split, paths, classes, weight, and the sha256 of picture, mask and points together."""
+    """Write one row a sample: split, paths, classes, and the sha256 of picture, mask and points together."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["split", "image", "mask", "points", "classes", "weight", "sha256"])
+        rows.writerow(["split", "image", "mask", "points", "classes", "sha256"])
         for s in samples:
             digest = hashlib.sha256(b"".join(p.read_bytes() for p in (s.image, s.mask, s.points) if p)).hexdigest()
-            names = " ".join(s.classes)
-            rows.writerow([s.split, s.image, s.mask or "", s.points or "", names, s.weight, digest])
+            rows.writerow([s.split, s.image, s.mask or "", s.points or "", " ".join(s.classes), digest])
 
 
 def prepare(name: str, settings: Prepare, out: Path) -> None:
@@ -194,13 +186,13 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
         if found:
             bad.append((each.image, "; ".join(found)))
         else:
-            sound.append(replace(sample, weight=dataset.weight))
+            sound.append(sample)
     for image, found in bad:
         print(f"{image}: {found}", file=sys.stderr)
-    if strange := [phrase for phrase, votes in odd.items() if votes > 0]:
+    if strange := [phrase for phrase, votes in odd.items() if votes > MOST * len(listed)]:
         raise SystemExit(
-            f"in most masks of {name} {', '.join(strange)}: its ids stand for other classes; "
-            "say which with format: folder and classes"
+            f"in most masks of {name} {', '.join(strange)}: its ids stand for other classes than those of "
+            f"{dataset.format}; say which with format: folder and classes"
         )
     if bad and settings.bad_samples == "refuse":
         raise SystemExit(

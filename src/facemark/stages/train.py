@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -77,7 +78,14 @@ def train(params: Params) -> None:
     keep_memory()
     network = start(params)
     folders = [PREPARED / name for name in params.prepare.datasets]
-    data = FaceData(read_index(folders, "train"), read_index(folders, "val"), settings)
+    weighted = [
+        replace(sample, weight=dataset.weight)
+        for folder, dataset in zip(folders, params.prepare.datasets.values(), strict=True)
+        for sample in read_index([folder], "train")
+    ]
+    data = FaceData(weighted, read_index(folders, "val"), settings)
+    if not data.val:
+        raise SystemExit("no dataset has masks in its val split, by which the best epoch is told; add one that has")
     task = ParsingTask(network, settings, class_weights(pixels(folders)).tolist())
     checkpoints = CHECKPOINTS / fingerprint(params, folders)
     record = checkpoints / "run_id.txt"

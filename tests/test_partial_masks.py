@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
 
-from facemark import partial, synthetic
-from facemark.labels import BESIDE_FACE, BESIDE_PART, CLASSES, FACE, FLIP_POINTS, IGNORE, UNIONS, Region, mirror
+from facemark import partial_masks, synthetic
+from facemark.labels import (
+    BESIDE_FACE,
+    BESIDE_PART,
+    CLASSES,
+    FACE,
+    FACE_CORE,
+    FLIP_POINTS,
+    IGNORE,
+    UNIONS,
+    Region,
+    mirror,
+)
 
 
 @pytest.fixture(scope="module")
@@ -10,17 +21,18 @@ def faces():
     """Of some starter faces, alone and without glasses: the exact masks, and the partial ones from their points."""
     drawn = [one for one in map(synthetic.draw, range(30)) if len(one.points) == 1 and (one.mask != Region.EYE_G).all()]
     exact = np.concatenate([one.mask.ravel() for one in drawn])
-    made = np.concatenate([partial.regions(one.points[0].astype(float), one.mask.shape).ravel() for one in drawn])
+    made = np.concatenate([partial_masks.draw(one.points[0].astype(float), one.mask.shape).ravel() for one in drawn])
     return exact, made
 
 
-@pytest.mark.parametrize("region", [Region.L_EYE, Region.R_EYE, Region.U_LIP, Region.L_LIP, Region.NOSE, Region.SKIN])
+@pytest.mark.parametrize("region", FACE_CORE)
 def test_what_the_points_say_is_so(faces, region):
     exact, made = faces
-    assert (exact == region)[made == region].mean() > 0.75
+    there = (made == region) & ~np.isin(exact, (Region.HAIR, Region.HAT))  # which the points know nothing of
+    assert (exact == region)[there].mean() > 0.7
 
 
-@pytest.mark.parametrize("region", [Region.L_EYE, Region.R_EYE, Region.U_LIP, Region.L_LIP])
+@pytest.mark.parametrize("region", [Region.L_EYE, Region.R_EYE, Region.U_LIP, Region.L_LIP, Region.MOUTH])
 def test_eyes_and_lips_are_drawn_whole(faces, region):
     exact, made = faces
     assert (made == region).sum() == pytest.approx((exact == region).sum(), rel=0.35)
@@ -43,11 +55,23 @@ def test_a_mirrored_face_has_a_mirrored_mask():
     points = drawn.points[0].astype(float)
     height, width = drawn.mask.shape
     mirrored = points[FLIP_POINTS] * (-1, 1) + (width - 1, 0)
-    one, other = partial.regions(mirrored, (height, width)), mirror(partial.regions(points, (height, width)))
-    assert (one == other).mean() > 0.99
+    one, other = partial_masks.draw(mirrored, (height, width)), mirror(partial_masks.draw(points, (height, width)))
+    assert (one == other).mean() > 0.995
+
+
+def test_what_is_far_from_the_face_is_cut_off():
+    image = np.zeros((400, 500, 3), np.uint8)
+    image[120, 250] = 255
+    points = np.linspace((200, 100), (240, 140), 68)
+    points[30] = (250, 120)
+    cut, moved = partial_masks.around(image, points)
+    x, y = moved[30].astype(int)
+    assert cut[y, x, 0] == 255
+    assert cut.shape == (150, 150, 3)
+    assert partial_masks.around(image[:130, :260], points)[0].shape == (85, 110, 3)
 
 
 def test_a_face_beyond_the_picture_is_no_fault():
     points = synthetic.draw(3).points[0].astype(float)
-    assert (partial.regions(points + 10_000, (40, 50)) == IGNORE).all()
-    assert partial.regions(points - 60, (40, 50)).shape == (40, 50)
+    assert (partial_masks.draw(points + 10_000, (40, 50)) == IGNORE).all()
+    assert partial_masks.draw(points - 60, (40, 50)).shape == (40, 50)

@@ -28,11 +28,13 @@ CHIN = slice(4, 13)
 """The jaw points between which no hair covers the skin."""
 BESIDE = slice(2, 15)
 """The jaw points that the face ends at: further up, ears and hair hide where."""
-FINE = 4
-"""Enlargement of the canvas: polygons are filled with their edges, half a pixel too far."""
-BAND, STRIP, DOUBT = 0.25, 0.06, 0.04
-"""Widths of what is sure beside the jaw and below a brow's points, and of the doubt at the jaw, as shares of the
-distance of the outer eye corners."""
+CONTEXT = 3
+"""Side of what is looked at, in sizes of the face: farther away its points say nothing."""
+FINE = 5
+"""Enlargement of the canvas, odd: polygons are filled with their edges, half a pixel too far."""
+BAND, STRIP, DOUBT, OPEN = 0.25, 0.06, 0.04, 0.05
+"""Widths of what is sure beside the jaw and below a brow's points, of the doubt at the jaw, and of a mouth that is
+open and not just drawn with a gap, as shares of the distance of the outer eye corners."""
 
 
 def curve(points: np.ndarray) -> np.ndarray:
@@ -42,7 +44,17 @@ def curve(points: np.ndarray) -> np.ndarray:
     return CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 8 * len(points)))
 
 
-def regions(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def around(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a face with its surroundings, CONTEXT times its size, out of a picture; its points (68 × 2) move along."""
+    low, high = points.min(0), points.max(0)
+    reach = CONTEXT / 2 * (high - low).max()
+    centre = (low + high) / 2
+    x0, y0 = np.floor(centre - reach).clip(0).astype(int)
+    x1, y1 = np.ceil(centre + reach).clip(1).astype(int)
+    return image[y0:y1, x0:x1], points - (x0, y0)
+
+
+def draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Draw the regions of one face.
 
     Args:
@@ -85,7 +97,7 @@ def regions(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         (NOSE, Region.NOSE),
         (UPPER_LIP, Region.U_LIP),
         (LOWER_LIP, Region.L_LIP),
-        (INNER_MOUTH, Region.MOUTH),
+        (INNER_MOUTH, Region.MOUTH if np.linalg.norm(points[66] - points[62]) > OPEN * size else IGNORE),
     ):
         fill(np.vstack([curve(points[part]) for part in parts]), region)
     return canvas[FINE // 2 :: FINE, FINE // 2 :: FINE]
