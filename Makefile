@@ -4,19 +4,24 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# how the released weights are trained, all that differs from params.yaml
-RELEASED := \
+# all that differs from params.yaml: where the research data lie, how the released weights are trained on them, and
+# small trainings in each of which one thing is missing
+RESEARCH := \
 	-S '+prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
 	-S '+prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
 	-S prepare.bad_samples=set_aside -S prepare.splits.test=0 \
-	-S train.start_from=none -S train.norm_statistics=learned \
-	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}]' \
-	-S train.learning_rate=2e-3 -S train.warmup=0.03 -S train.ema_decay=0.997 \
-	-S calibrate.start_from=none -S calibrate.points=../shared/data/landmarks68/train \
-	-S evaluate.split=val -S evaluate.robustness=100
+	-S train.start_from=none -S train.norm_statistics=learned -S train.warmup=0.03 -S train.ema_decay=0.997 \
+	-S evaluate.split=val
+RELEASED := $(RESEARCH) \
+	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 6}, {size: 256, epochs: 3}]' \
+	-S train.learning_rate=2e-3 \
+	-S calibrate.start_from=none -S evaluate.robustness=40
+SMALL := $(RESEARCH) \
+	-S +prepare.datasets.celebamask.weight=0.25 \
+	-S 'train.phases=[{size: 96, epochs: 6}]' -S train.learning_rate=2e-3
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint mlflow serve stop released release-weights clean
+.PHONY: help .venv pull repro test lint mlflow serve stop released ablations release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +64,13 @@ stop: $(READY) ## stop TorchServe
 
 released: pull ## train weights as the released ones were, on the research data beside the repository
 	@dvc exp run $(RELEASED)
+
+ablations: pull ## small trainings that show what each part of the recipe is worth; then: dvc exp show
+	@dvc exp run --name small $(SMALL)
+	@dvc exp run --name no-wild-faces $(SMALL) -S '~prepare.datasets.landmarks68'
+	@dvc exp run --name no-starter-faces $(SMALL) -S '~prepare.datasets.starter'
+	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0
+	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release

@@ -11,14 +11,19 @@ from facemark.stages.archive import archive
 RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 
 
+def shapes() -> np.ndarray:
+    """The points of four drawn faces, as shares of their pictures' sides."""
+    drawn = [synthetic.draw(seed) for seed in range(4)]
+    return np.stack([each.points[0] / max(each.mask.shape) for each in drawn])
+
+
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
     """Weights of an untrained network for 64 pixels, and a landmark model of four drawn faces."""
     folder = tmp_path_factory.mktemp("untrained")
     network = model.build()
     model.save(network, folder / "model.safetensors", 64)
-    shapes = np.stack([synthetic.draw(seed).points[0] for seed in range(4)])
-    LandmarkModel.blank(shapes).save(folder / "landmarks.npz")
+    LandmarkModel.blank(shapes()).save(folder / "landmarks.npz")
     return folder / "model.safetensors", folder / "landmarks.npz"
 
 

@@ -101,9 +101,11 @@ def test_predict_prefers_what_was_trained_here(room):
     assert run("predict", "one.png").exit_code == 0
 
 
-def test_predict_and_the_parser_agree(released, tmp_path):
+def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
     from facemark.parser import FaceParser
 
+    (tmp_path / "weights").symlink_to(released[0].parent.absolute())
+    monkeypatch.chdir(tmp_path)
     image = synthetic.draw(0).image
     Image.fromarray(image).save(tmp_path / "one.png")
     faces = json.loads(run("predict", tmp_path / "one.png", "--json").stdout)["faces"]

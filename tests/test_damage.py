@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemark.damage import DAMAGES, MOVES, damage
+from facemark.damage import DAMAGES, GREY, MOVES, behind_board, board, damage
 from facemark.labels import IGNORE, Region
 
 
@@ -42,3 +42,19 @@ def test_sizes_are_as_named(marked):
     assert damage("half_size", *marked)[1].shape == (48, 64)
     assert damage("quarter_size", *marked)[1].shape == (24, 32)
     assert MOVES["turned_left"] == -MOVES["turned_right"] == 45
+
+
+@pytest.mark.parametrize("degrees", [0, 90, -30])
+def test_a_board_hides_the_half_of_a_face_that_is_at_the_pictures_left(degrees):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-20, 20, (68, 2))
+    points[27], points[8], points[36], points[45] = (0, -20), (0, 20), (-12, -8), (12, -8)
+    left = points[:, 0] < 0
+    turn = np.radians(degrees)
+    points = points @ np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]) + (60, 50)
+    assert (behind_board(points) == left)[[i for i in range(68) if i not in (8, 27)]].all()
+    hidden = board(np.zeros((100, 120, 3), np.uint8), points)
+    columns, rows = points.round().astype(int).T
+    inner = np.abs((points - points[27]) @ (points[45] - points[36])) > 60  # not on the board's edge
+    assert (hidden[rows, columns, 0][inner] == np.where(left, GREY, 0)[inner]).all()
+    assert hidden[0, 0, 0] == hidden[-1, -1, 0] == 0

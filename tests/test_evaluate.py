@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -6,9 +7,9 @@ import numpy as np
 import pytest
 
 from facemark import evaluation, metrics, report
-from facemark.damage import DAMAGES
+from facemark.damage import DAMAGES, behind_board
 from facemark.datasets import Sample
-from facemark.labels import CLASSES, IGNORE, Region
+from facemark.labels import CLASSES, IGNORE, POINT_GROUPS, Region
 from facemark.parser import Face, Parse
 from facemark.settings import load_params
 from facemark.stages.evaluate import evaluate
@@ -26,7 +27,7 @@ def found(points: np.ndarray) -> Face:
 @pytest.fixture
 def sample(tmp_path):
     """A picture of 64 × 48 pixels, half of it skin, a strip ignored, with one face."""
-    image, mask = np.full((48, 64, 3), 128, np.uint8), np.zeros((48, 64), np.uint8)
+    image, mask = np.full((48, 64, 3), 100, np.uint8), np.zeros((48, 64), np.uint8)
     mask[:, :32], mask[:2] = Region.SKIN, IGNORE
     rows = "\n".join(f"{x} {y}" for x, y in POINTS.tolist())
     paths = [tmp_path / name for name in ("face.png", "mask.png", "points.txt")]
@@ -50,7 +51,9 @@ def case(sample):
 
 
 def result(*cases: evaluation.Case, keep: int = 10) -> evaluation.Result:
-    return evaluation.merge([evaluation.Result(case.confusion, case.errors, [case]) for case in cases], keep)
+    return evaluation.merge(
+        [evaluation.Result(case.confusion, case.errors, case.scores, [case]) for case in cases], keep
+    )
 
 
 def test_a_perfect_answer_is_judged_perfect(case):
@@ -68,6 +71,7 @@ def test_errors_are_those_of_the_face_that_matches(case):
 def test_a_missed_face_is_said_to_be_missed(case):
     for missed in (case(faces=False), case(shift=500)):
         assert np.isinf(missed.errors).all()
+        assert (missed.scores == 0).all()
         assert missed.quality == 0
         assert missed.caption.endswith("NME missed")
 
@@ -106,7 +110,7 @@ class Oracle:
 
     def __init__(self, sample):
         example = evaluation.read(sample)
-        damages = [example, *(evaluation.damaged(example, name) for name in DAMAGES)]
+        damages = [example, evaluation.hidden(example), *(evaluation.damaged(example, name) for name in DAMAGES)]
         self.known = {known.image.tobytes(): known for known in damages}
 
     def __call__(self, images):
@@ -119,11 +123,28 @@ class Oracle:
 
 def test_what_is_not_misled_is_robust(sample):
     report = evaluation.robustness(Oracle(sample), [sample])
-    assert report.keys() == set(DAMAGES)
+    assert report.keys() == {*DAMAGES, "half_hidden"}
+    hidden = report.pop("half_hidden")
+    assert (hidden["found"], hidden["nme_grown"], hidden["score_visible"]) == pytest.approx((100, 1, 1))
     for figures in report.values():
         assert figures["mean_f1"] == figures["found"] == 100
         assert figures["nme"] == pytest.approx(10, rel=1e-3)
         assert (figures["mean_f1_kept"], figures["nme_grown"]) == pytest.approx((1, 1), rel=1e-3)
+
+
+def test_what_hiding_half_a_face_costs_is_told_by_hand(sample):
+    whole = evaluation.read(sample)
+    under = behind_board(POINTS)
+
+    def parser(images):
+        spoilt = (images[0] != whole.image).any()
+        face = found(POINTS + np.where(under, 9.0, 2.7 if spoilt else 1.8)[:, None] * np.float32([1, 0]))
+        return [Parse(whole.truth, [replace(face, scores=np.where(under & spoilt, 0.2, 0.9))]) for _ in images]
+
+    samples = [sample, replace(sample, points=None)]
+    figures = evaluation.half_hidden(parser, samples, evaluation.run(parser, samples, "whole", 0))
+    expected = {"found": 100, "score_visible": 0.9, "score_hidden": 0.2, "nme": 15, "nme_grown": 1.5}
+    assert figures == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_a_damage_costs_is_told_by_hand(case):
@@ -139,7 +160,8 @@ def test_tables_say_what_the_matrix_says(case, tmp_path):
     total = result(case(columns=8), case(shift=0.9), case(faces=False))
     report.plot_f1(total.confusion, tmp_path)
     report.plot_confusion(total.confusion, tmp_path)
-    report.plot_ced(total.errors, tmp_path)
+    report.plot_ced({"all": total.errors, "none": total.errors[:0]}, tmp_path)
+    report.plot_groups(total.figures()["landmarks"], tmp_path)
 
     def table(name: str) -> list[dict]:
         with (tmp_path / name).open() as file:
@@ -152,6 +174,7 @@ def test_tables_say_what_the_matrix_says(case, tmp_path):
     assert {name for pair in pairs for name in pair} <= set(CLASSES)
     faces = {float(row["nme"]): float(row["faces"]) for row in table("ced.csv")}
     assert (faces[0], faces[4.9], faces[5.1], faces[15]) == (33.33, 33.33, 66.67, 66.67)
+    assert {row["group"]: row["nme"] for row in table("nme_by_group.csv")} == dict.fromkeys(POINT_GROUPS, "2.5")
     assert all(cv2.imread(str(tmp_path / name)) is not None for name in ("confusion.png", "ced.png"))
 
 

@@ -92,10 +92,23 @@ def test_landmark_figures_worked_out_by_hand():
     errors = np.full((4, 68), 2.0)
     errors[1, 36:48] = 6.0
     errors[3] = np.inf
-    figures = metrics.landmarks(errors)
+    scores = np.full((4, 68), 0.5)
+    figures = metrics.landmarks(errors, scores)
     assert (figures["faces"], figures["found"], figures["fr8"]) == (4, 75, 25)
     assert figures["nme"] == pytest.approx(2 + 4 * 12 / 68 / 3)
     assert figures["nme_by_group"]["eyes"] == pytest.approx(10 / 3)
     assert figures["nme_by_group"]["jaw"] == 2
-    assert metrics.landmarks(errors[3:])["found"] == 0
-    assert "nme" not in metrics.landmarks(errors[3:])
+    assert figures["auroc"] == {}  # no error above 8 % among the faces found
+    errors[2, :17] = 9
+    assert metrics.landmarks(errors, scores)["auroc"] == {"points": 50}
+    assert metrics.landmarks(errors[3:], scores[3:])["found"] == 0
+    assert "nme" not in metrics.landmarks(errors[3:], scores[3:])
+
+
+def test_auroc_counts_the_pairs_that_scores_put_right():
+    errors = np.array([1, 2, 3, 20, 30])
+    assert metrics.auroc(np.array([0.9, 0.8, 0.7, 0.2, 0.1]), errors) == 100
+    assert metrics.auroc(np.array([0.1, 0.2, 0.3, 0.8, 0.9]), errors) == 0
+    # of six pairs, four are right and one is even
+    assert metrics.auroc(np.array([0.9, 0.5, 0.3, 0.4, 0.3]), errors) == pytest.approx(100 * 4.5 / 6)
+    assert np.isnan(metrics.auroc(np.ones(3), errors[:3]))

@@ -48,7 +48,7 @@ class Clone:
         synthetic.write(folder / "data", {"train": 8, "val": 2, "test": 2}, seed=1)
         (folder / "weights").mkdir()
         model.save(model.build(), folder / "weights/model.safetensors", 64)
-        LandmarkModel.blank(np.stack([synthetic.draw(seed).points[0] for seed in range(4)])).save(
+        LandmarkModel.blank(np.stack([each.points[0] / 320 for each in map(synthetic.draw, range(4))])).save(
             folder / "weights/landmarks.npz"
         )
         self.change(TINY)

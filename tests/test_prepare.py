@@ -141,8 +141,8 @@ def test_a_dataset_keeps_the_splits_it_has():
 
 
 def test_class_weights_by_hand():
-    # rarities 16/15 and 16/1: fourth roots 1.0163 and 2, mean 1.5081
-    assert class_weights(np.array([15, 1, 0])) == pytest.approx([0.6739, 1.3261, 1], abs=1e-4)
+    # rarities 16/15 and 16/1: eighth roots 1.0081 and 1.4142, mean 1.2112
+    assert class_weights(np.array([15, 1, 0])) == pytest.approx([0.8324, 1.1676, 1], abs=1e-4)
 
 
 def test_statistics_count_training_pixels_only(folder, tmp_path):

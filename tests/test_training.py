@@ -1,3 +1,4 @@
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from facemark.datasets import Sample
 from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
 from facemark.model import ParsingNet
 from facemark.settings import Phase, Train, load_params
+from facemark.stages.train import curves
 from facemark.training import FaceData, Faces, ParsingTask, phase_at, repeated, trainer
 
 
@@ -128,6 +130,22 @@ def test_a_short_training_may_keep_the_statistics_it_starts_from(samples, tmp_pa
     fit = trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
     fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceData(samples, samples, given))
     assert (not torch.equal(network.unet.encoder.bn1.running_mean, before)) == moved
+
+
+def test_curves_go_on_where_a_training_was_cut_short(tmp_path):
+    logs = {
+        0: "epoch,lr-AdamW,train/loss,val/mean_f1\n,0.1,,\n0,,2.0,\n0,,,30\n1,,1.5,\n1,,,40\n",
+        2: "lr-AdamW,step\n0.1,9\n",  # killed before its first epoch's end
+        10: "epoch,train/loss,val/mean_f1\n1,1.4,\n1,,41\n2,1.2,\n2,,50\n",
+    }
+    for version, text in logs.items():
+        folder = tmp_path / f"version_{version}"
+        folder.mkdir()
+        (folder / "metrics.csv").write_text(text)
+    curves(tmp_path, tmp_path / "curves.csv")
+    with (tmp_path / "curves.csv").open() as file:
+        rows = [(row["epoch"], row["train/loss"], row["val/mean_f1"]) for row in csv.DictReader(file)]
+    assert rows == [("0", "2.0", "30"), ("1", "1.4", "41"), ("2", "1.2", "50")]
 
 
 def test_weights_survive_saving_to_half_precision(tmp_path):

@@ -66,3 +66,43 @@ def test_compose_shows_people_at_a_tenth_to_most_of_the_picture():
         shares.append((mask == Region.SKIN).mean() ** 0.5)
     assert min(shares) < 0.25
     assert max(shares) > 0.5
+
+
+def test_a_necklace_lies_on_neck_and_clothes_and_changes_nothing_else():
+    image, mask = np.full((100, 100, 3), 90, np.uint8), np.full((100, 100), Region.SKIN, np.uint8)
+    mask[60:80, 30:70], mask[80:], mask[60:, 45:50] = Region.NECK, Region.CLOTH, Region.HAIR
+    drawn = [transforms.necklace(image, mask, np.random.default_rng(i)) for i in range(20)]
+    for adorned, regions in drawn:
+        there = regions == Region.NECK_L
+        assert there.any()
+        assert np.isin(mask[there], (Region.NECK, Region.CLOTH)).all()
+        assert (regions[~there] == mask[~there]).all()
+        assert (adorned[~there] == 90).all()
+    assert np.mean([(adorned[regions == Region.NECK_L] != 90).any(1).mean() for adorned, regions in drawn]) > 0.8
+
+
+def test_what_has_no_neck_gets_no_necklace():
+    image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), IGNORE, np.uint8)
+    adorned, regions = transforms.necklace(image, mask, np.random.default_rng(0))
+    assert (adorned == image).all()
+    assert (regions == mask).all()
+
+
+def test_a_board_is_background_and_changes_nothing_beside_it():
+    image, mask = np.full((90, 90, 3), 7, np.uint8), np.full((90, 90), Region.HAIR, np.uint8)
+    mask[30:60, 30:60] = Region.SKIN
+    drawn = [transforms.cover(image, mask, np.random.default_rng(i)) for i in range(40)]
+    for covered, regions in drawn:
+        changed = (covered != image).any(-1)
+        assert (regions[changed] == Region.BACKGROUND).all()
+        assert (regions[regions != mask] == Region.BACKGROUND).all()
+    left = [(regions == Region.SKIN).sum() / 900 for _, regions in drawn]
+    assert min(left) < 0.5 < max(left)
+    assert len(set(left)) > 20
+
+
+def test_where_there_is_no_face_there_is_no_board():
+    image, mask = np.full((9, 9, 3), 7, np.uint8), np.full((9, 9), IGNORE, np.uint8)
+    covered, regions = transforms.cover(image, mask, np.random.default_rng(0))
+    assert (covered == image).all()
+    assert (regions == mask).all()

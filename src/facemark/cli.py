@@ -8,7 +8,6 @@ from rich.console import Console
 
 app = typer.Typer(help="Facial landmarks by parsing first.", no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # a photograph may be called [b].jpg
-TRAINED = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
 RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 
 
@@ -20,7 +19,9 @@ def fail(message: object) -> typer.Exit:
 
 def model_files() -> tuple[Path, Path]:
     """Weights and landmark model: those trained here, else the released ones."""
-    for files in (TRAINED, RELEASED):
+    from facemark.settings import LANDMARKS, WEIGHTS
+
+    for files in ((WEIGHTS, LANDMARKS), RELEASED):
         if all(file.is_file() for file in files):
             return files
     raise fail("there are no weights here; fetch the released ones with: dvc pull weights.dvc, or train: make repro")

@@ -23,6 +23,8 @@ patches of a fifth of the sides under which no pixel is judged."""
 MOVES = {"turned_left": 45, "turned_right": -45, "half_size": 0.5, "quarter_size": 0.25}
 """Degrees of a turn, or the scale."""
 DAMAGES = (*SPOILS, *MOVES)
+GREY = 128
+"""Of the board behind which half a face is hidden."""
 
 
 def damage(name: str, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple:
@@ -56,3 +58,24 @@ def rescaled(image: np.ndarray, mask: np.ndarray, points: np.ndarray, scale: flo
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
     return small, regions, apply(scaled(scale), points).astype(np.float32)
+
+
+def behind_board(points: np.ndarray) -> np.ndarray:
+    """Which of a face's 68 points lie at the picture's left of its middle, the line from nasion to chin."""
+    return _beside_middle(points, points) < 0
+
+
+def board(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Hide the half of a face (68 × 2 points) at the picture's left behind a grey board, forehead and all."""
+    low, high = points.min(0), points.max(0)
+    reach = 0.75 * (high - low).max()
+    rows, columns = np.indices(image.shape[:2])
+    places = np.stack([columns, rows], -1)
+    near = (np.abs(places - (low + high) / 2) < reach).all(-1)
+    return np.where((near & (_beside_middle(places, points) < 0))[..., None], np.uint8(GREY), image)
+
+
+def _beside_middle(places: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Twice the area that each place (… × 2) spans with the middle of a face, negative at the picture's left."""
+    (x, y), (right, down) = points[27], points[8] - points[27]
+    return (places[..., 0] - x) * down - (places[..., 1] - y) * right

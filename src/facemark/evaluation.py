@@ -7,7 +7,7 @@ import numpy as np
 from rich.progress import track
 
 from facemark import metrics
-from facemark.damage import DAMAGES, LONGEST, damage, rescaled
+from facemark.damage import DAMAGES, LONGEST, behind_board, board, damage, rescaled
 from facemark.datasets import Sample, read_image, read_mask, read_points
 from facemark.labels import IGNORE
 from facemark.parser import FaceParser, Parse
@@ -58,6 +58,8 @@ class Case:
     confusion: np.ndarray
     errors: np.ndarray
     """Faces × 68 landmark errors in per cent; a missed face's are inf."""
+    scores: np.ndarray
+    """Faces × 68 scores of the points; a missed face's are 0."""
 
     @property
     def quality(self) -> float:
@@ -78,12 +80,12 @@ class Case:
 
 def judge(example: Example, parse: Parse) -> Case:
     """Hold what the parser said against the truth."""
-    found = [face.points for face in parse.faces]
-    errors = [
-        np.full(68, np.inf) if i is None else metrics.point_errors(found[i], face)
-        for i, face in zip(metrics.match(found, list(example.points)), example.points, strict=True)
-    ]
-    return Case(example, parse, metrics.confusion(parse.mask, example.truth), np.array(errors).reshape(-1, 68))
+    errors, scores = np.full((len(example.points), 68), np.inf), np.zeros((len(example.points), 68))
+    for i, match in enumerate(metrics.match([face.points for face in parse.faces], list(example.points))):
+        if match is not None:
+            errors[i] = metrics.point_errors(parse.faces[match].points, example.points[i])
+            scores[i] = parse.faces[match].scores
+    return Case(example, parse, metrics.confusion(parse.mask, example.truth), errors, scores)
 
 
 @dataclass(frozen=True)
@@ -93,19 +95,22 @@ class Result:
     confusion: np.ndarray
     errors: np.ndarray
     """Faces × 68 landmark errors in per cent of all pictures; a missed face's are inf."""
+    scores: np.ndarray
+    """Faces × 68 scores of the points; a missed face's are 0."""
     worst: list[Case]
 
     def figures(self) -> dict:
         """All figures; those of masks, and ``landmarks``, only where there are some to compare with."""
         figures = metrics.parsing(self.confusion) if self.confusion.any() else {}
-        return figures | {"landmarks": metrics.landmarks(self.errors)} if len(self.errors) else figures
+        return figures | {"landmarks": metrics.landmarks(self.errors, self.scores)} if len(self.errors) else figures
 
 
 def merge(results: Iterable[Result], keep: int) -> Result:
     """Join the results of several sets, with the ``keep`` worst cases of them all, the worst first."""
     results = list(results)
     worst = sorted((case for result in results for case in result.worst), key=lambda case: case.quality)[:keep]
-    return Result(sum(r.confusion for r in results), np.concatenate([r.errors for r in results]), worst)
+    errors, scores = (np.concatenate([getattr(r, name) for r in results]) for name in ("errors", "scores"))
+    return Result(sum(r.confusion for r in results), errors, scores, worst)
 
 
 def run(
@@ -121,7 +126,7 @@ def run(
         batch = [change(read(sample)) for sample in samples[start : start + BATCH]]
         parses = parser([example.image for example in batch])
         cases = [judge(*each) for each in zip(batch, parses, strict=True)]
-        results = [Result(case.confusion, case.errors, [case]) for case in cases]
+        results = [Result(case.confusion, case.errors, case.scores, [case]) for case in cases]
         result = merge([result, *results] if result else results, keep)
     return result
 
@@ -130,13 +135,38 @@ def robustness(parser: FaceParser, samples: list[Sample]) -> dict[str, dict[str,
     """Mean F1 and NME of the samples under each of DAMAGES, and as multiples of what they are without.
 
     All are brought to the size that the damages are meant for. A class counts where the truth shows it both times; the
-    NME is of the faces found, and ``found`` says how many.
+    NME is of the faces found, and ``found`` says how many. ``half_hidden`` tells of the points alone, see
+    :func:`half_hidden`.
     """
     clean = run(parser, samples, "undamaged", 0, fitted)
-    return {
+    report = {
         name: compared(clean, run(parser, samples, name, 0, lambda example, name=name: damaged(fitted(example), name)))
         for name in DAMAGES
     }
+    return report | ({"half_hidden": half_hidden(parser, samples, clean)} if len(clean.errors) else {})
+
+
+def half_hidden(parser: FaceParser, samples: list[Sample], clean: Result) -> dict[str, float]:
+    """What hiding one half of each face does to the points of the other, and to the scores of the hidden ones."""
+    samples = [sample for sample in samples if sample.points]
+    spoilt = run(parser, samples, "half hidden", 0, lambda example: hidden(fitted(example)))
+    under = np.array([behind_board(face) for sample in samples for face in read_points(sample.points)])
+    both = np.isfinite(clean.errors) & np.isfinite(spoilt.errors)
+    figures = {"found": 100 * float(np.isfinite(spoilt.errors[:, 0]).mean())}
+    if not both.any():
+        return figures
+    before, after = (float(result.errors[both & ~under].mean()) for result in (clean, spoilt))
+    scores = {"visible": both & ~under, "hidden": both & under}
+    figures |= {f"score_{name}": float(spoilt.scores[which].mean()) for name, which in scores.items()}
+    return figures | {"nme": after, "nme_grown": after / before}
+
+
+def hidden(example: Example) -> Example:
+    """The example, one half of each face behind a board."""
+    image = example.image
+    for face in example.points:
+        image = board(image, face)
+    return replace(example, image=image)
 
 
 def compared(clean: Result, spoilt: Result) -> dict[str, float]:
@@ -147,7 +177,7 @@ def compared(clean: Result, spoilt: Result) -> dict[str, float]:
         before, after = (metrics.mean_f1(np.where(shown[:, None], r.confusion, 0)) for r in (clean, spoilt))
         figures |= {"mean_f1": after, "mean_f1_kept": after / before if before else 0.0}
     if len(clean.errors):
-        before, after = (metrics.landmarks(result.errors) for result in (clean, spoilt))
+        before, after = (metrics.landmarks(result.errors, result.scores) for result in (clean, spoilt))
         figures["found"] = after["found"]
         if "nme" in before and "nme" in after:
             figures |= {"nme": after["nme"], "nme_grown": after["nme"] / before["nme"]}

@@ -115,6 +115,7 @@ R_EYE_POINTS = slice(36, 42)
 L_EYE_POINTS = slice(42, 48)
 OUTER_LIP = slice(48, 60)
 INNER_LIP = slice(60, 68)
+OUTER_EYE_CORNERS = [36, 45]
 POINT_GROUPS = {
     "jaw": slice(0, 17),
     "brows": slice(17, 27),

@@ -8,11 +8,10 @@ import warnings
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import mannwhitneyu
 
-from facemark.labels import CLASSES, FACE_CORE, POINT_GROUPS
+from facemark.labels import CLASSES, FACE_CORE, OUTER_EYE_CORNERS, POINT_GROUPS
 
-OUTER_EYE_CORNERS = (36, 45)
-"""Points whose distance landmark errors are divided by (inter-ocular, as 300-W does: https://ibug.doc.ic.ac.uk)."""
 FAILURE = 8.0
 """A face whose NME is above this many per cent, or that was not found, counts as a failure."""
 SAME_FACE = 0.2
@@ -51,12 +50,12 @@ def mean_f1(confusion: np.ndarray) -> float:
 
     A class that the truth nowhere shows is left out: many datasets know fewer classes than the parser.
     """
-    return _mean(np.where(confusion.any(1), f1(confusion), np.nan)[1:])
+    return _mean(_shown(f1(confusion), confusion)[1:])
 
 
 def mean_f1_face(confusion: np.ndarray) -> float:
     """Mean F1 of those of the nine classes that carry the landmarks which the truth shows."""
-    return _mean(np.where(confusion.any(1), f1(confusion), np.nan)[list(FACE_CORE)])
+    return _mean(_shown(f1(confusion), confusion)[list(FACE_CORE)])
 
 
 def parsing(confusion: np.ndarray) -> dict:
@@ -68,7 +67,7 @@ def parsing(confusion: np.ndarray) -> dict:
     return {
         "mean_f1": mean_f1(confusion),
         "mean_f1_face": mean_f1_face(confusion),
-        "mean_iou": _mean(np.where(confusion.any(1), iou(confusion), np.nan)),
+        "mean_iou": _mean(_shown(iou(confusion), confusion)),
         "pixel_accuracy": float(_ratio(np.trace(confusion), confusion.sum())),
         "f1": by_class(f1(confusion)),
         "iou": by_class(iou(confusion)),
@@ -113,22 +112,43 @@ def auc8(errors: np.ndarray) -> float:
     return 100 * float(np.clip(1 - np.asarray(errors) / FAILURE, 0, None).mean())
 
 
-def landmarks(errors: np.ndarray) -> dict:
-    """All landmark figures of faces × 68 errors as :func:`point_errors` answers them; a missed face's are inf.
+def auroc(scores: np.ndarray, errors: np.ndarray) -> float:
+    """How well scores tell errors above 8 %: of one above and one below, how often the one below scores higher.
 
-    NME, whole and by group of points, is that of the faces found; ``fr8`` and ``auc8`` count the missed as failures.
+    Area under the receiver operating characteristic, 50 for scores that tell nothing; NaN where all are of one kind.
     """
-    found = errors[np.isfinite(errors).all(1)]
+    bad = np.asarray(errors) > FAILURE
+    if bad.all() or not bad.any():
+        return np.nan
+    right = mannwhitneyu(scores[~bad], scores[bad], method="asymptotic").statistic  # pairs, even ones count half
+    return 100 * float(right) / (bad.sum() * (~bad).sum())
+
+
+def landmarks(errors: np.ndarray, scores: np.ndarray) -> dict:
+    """All landmark figures of faces × 68 errors as :func:`point_errors` answers them, and the points' scores.
+
+    A missed face's errors are inf. NME, whole and by group of points, is that of the faces found, and so is ``auroc``
+    of their points and of their means; ``fr8`` and ``auc8`` count the missed as failures.
+    """
+    there = np.isfinite(errors).all(1)
+    found, sure = errors[there], scores[there]
     figures = {"faces": len(errors), "found": 100 * len(found) / len(errors)}
     if len(found):
         by_group = {name: float(found[:, points].mean()) for name, points in POINT_GROUPS.items()}
-        figures |= {"nme": float(found.mean()), "nme_by_group": by_group}
+        ranked = {"points": auroc(sure.ravel(), found.ravel()), "faces": auroc(sure.mean(1), found.mean(1))}
+        known = {name: figure for name, figure in ranked.items() if np.isfinite(figure)}
+        figures |= {"nme": float(found.mean()), "nme_by_group": by_group, "auroc": known}
     return figures | {"fr8": fr8(errors.mean(1)), "auc8": auc8(errors.mean(1))}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return 100 * np.divide(part, whole)
+
+
+def _shown(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """The values of the classes that the truth shows, NaN for the others."""
+    return np.where(confusion.any(1), values, np.nan)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -14,7 +14,8 @@ import torch
 
 from facemark import model
 from facemark.landmarks import LandmarkModel
-from facemark.stages.evaluate import LANDMARKS, OUT, WEIGHTS
+from facemark.settings import LANDMARKS, WEIGHTS
+from facemark.stages.evaluate import OUT
 from facemark.tracking import flatten
 
 RELEASED = Path("weights")

@@ -54,21 +54,30 @@ def plot_confusion(confusion: np.ndarray, out: Path) -> None:
     figure.savefig(out / "confusion.png", dpi=100)
 
 
-def plot_ced(errors: np.ndarray, out: Path) -> None:
-    """Write the cumulative distribution of the faces' NME, as a table and as a picture."""
+def plot_ced(errors: dict[str, np.ndarray], out: Path) -> None:
+    """Write the cumulative distribution of the faces' NME, as a table and as a picture with a line a dataset."""
     thresholds = np.linspace(0, CED_LIMIT, 10 * CED_LIMIT + 1)
-    shares = metrics.ced(errors.mean(1), thresholds)
-    rows = np.c_[thresholds, shares].round(2).tolist()
-    write_csv(out / "ced.csv", ["nme", "faces"], rows)
+    together = metrics.ced(np.concatenate(list(errors.values())).mean(1), thresholds)
+    write_csv(out / "ced.csv", ["nme", "faces"], np.c_[thresholds, together].round(2).tolist())
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(thresholds, shares)
+    for name, each in errors.items():
+        if len(each):
+            label = f"{name}: {len(each)} faces, AUC up to 8 %: {metrics.auc8(each.mean(1)):.1f}"
+            axes.plot(thresholds, metrics.ced(each.mean(1), thresholds), label=label)
     axes.axvline(metrics.FAILURE, color="grey", linestyle=":")
     axes.set(xlabel="NME, % of the outer eye corners' distance", ylabel="faces at most there, %", ylim=(0, 101))
-    axes.set(xlim=(0, CED_LIMIT), title=f"{len(errors)} faces, AUC up to 8 %: {metrics.auc8(errors.mean(1)):.1f}")
+    axes.set(xlim=(0, CED_LIMIT), title="Cumulative error distribution")
+    axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     figure.savefig(out / "ced.png", dpi=100)
+
+
+def plot_groups(landmarks: dict, out: Path) -> None:
+    """Write the mean error of each group of points, out of the figures of :func:`facemark.metrics.landmarks`."""
+    rows = [[name, round(nme, 2)] for name, nme in landmarks.get("nme_by_group", {}).items()]
+    write_csv(out / "nme_by_group.csv", ["group", "nme"], rows)
 
 
 def plot_robustness(robustness: dict[str, dict[str, float]], out: Path) -> None:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemark.labels import CLASSES
 
+WEIGHTS, LANDMARKS = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
+"""The model that the stages ``train`` and ``calibrate`` leave to those after them."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -99,10 +101,9 @@ class Train(Section):
 
 
 class Calibrate(Section):
-    """The landmark model to start from, and a folder of ``images`` and ``landmarks`` to teach it on."""
+    """The landmark model to start from."""
 
     start_from: str
-    points: Path
 
 
 class Evaluate(Section):

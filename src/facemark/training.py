@@ -29,6 +29,10 @@ from facemark.settings import Phase, Train
 
 COMPOSED = 0.2
 """Share of training pictures that show several people."""
+ADORNED = 0.15
+"""Share of necks that get a drawn necklace."""
+COVERED = 0.15
+"""Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
 
@@ -81,6 +85,10 @@ class Faces(Dataset):
     def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
         def pair(i: int) -> transforms.Pair:
             image, mask = self._read(i)
+            if rng.random() < ADORNED:
+                image, mask = transforms.necklace(image, mask, rng)
+            if rng.random() < COVERED:
+                image, mask = transforms.cover(image, mask, rng)
             return transforms.flip(image, mask) if rng.random() < 0.5 else (image, mask)
 
         if rng.random() >= COMPOSED:
@@ -150,8 +158,9 @@ class ParsingTask(L.LightningModule):
         several = logits.new_zeros(())
         for value, classes in UNIONS.items():
             there = masks == value
-            likelihood = logits[:, list(classes)].logsumexp(1) - logits.logsumexp(1)
-            several = several - (likelihood * there).sum() / masks.numel()
+            pixels = logits.movedim(1, -1)[there].float()
+            likelihood = pixels[:, list(classes)].logsumexp(1) - pixels.logsumexp(1)
+            several = several - likelihood.sum() / masks.numel()
             masks = masks.masked_fill(there, IGNORE)
         if (masks == IGNORE).all():  # a mean over nothing is NaN
             return several, logits

@@ -4,8 +4,11 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from facemark.labels import IGNORE, Region, mirror
+from facemark.labels import FACE, IGNORE, Region, mirror
 from facemark.synthetic import backdrop
+
+METALS = np.array([(225, 190, 110), (215, 215, 220), (240, 235, 225), (60, 55, 55), (170, 40, 50), (60, 160, 165)])
+"""RGB of gold, silver, pearls, jet, coral and turquoise."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 """An H × W × 3 RGB picture and its H × W mask."""
@@ -48,7 +51,6 @@ def augment(size: int, seed: int | None = None) -> A.Compose:
             ),
             A.GaussNoise(std_range=(0.01, 0.12), p=0.15),
             A.ImageCompression(quality_range=(15, 80), p=0.25),
-            A.CoarseDropout((1, 3), (0.05, 0.25), (0.05, 0.25), fill="random_uniform", fill_mask=IGNORE, p=0.15),
         ],
         seed=seed,
     )
@@ -57,6 +59,52 @@ def augment(size: int, seed: int | None = None) -> A.Compose:
 def flip(image: np.ndarray, mask: np.ndarray) -> Pair:
     """Mirror a picture and its mask: the left eye becomes the right eye."""
     return np.ascontiguousarray(image[:, ::-1]), mirror(mask)
+
+
+def necklace(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+    """Hang a chain of beads on a neck, over clothes and under hair; where no neck is shown, nothing is changed.
+
+    Real ones are rare and mostly missing from the masks.
+    """
+    rows, columns = np.nonzero(mask == Region.NECK)
+    if len(rows) < 0.01 * mask.size:
+        return image, mask
+    left, right = np.percentile(columns, (2, 98))
+    half = (right - left) / 2 * rng.uniform(0.8, 1.2)
+    bead = half * rng.choice([rng.uniform(0.01, 0.03), rng.uniform(0.03, 0.14)])
+    along = np.linspace(-1, 1, max(3, round(2.5 * half / bead / rng.uniform(1.5, 3))))
+    side, drop = rng.uniform(*np.percentile(rows, (10, 90))), half * rng.uniform(0.05, 0.7)
+    chain = np.c_[(left + right) / 2 + half * along, side + drop * (1 - along**2)]
+    light = image[rows, columns].mean() / 170
+    color = METALS[rng.integers(len(METALS))] * rng.uniform(0.7, 1.1, 3) * light
+    drawn, there = image.copy(), np.zeros_like(mask)
+    for place in chain:
+        shine = rng.uniform(0.7, 1.2)
+        for share, glow in ((1, 0.8), (0.65, 1.05), (0.25, 1.5)):
+            centre = place - bead * (1 - share) * 0.4
+            at, radius = np.round(16 * centre).astype(int).tolist(), max(1, round(16 * share * bead))
+            cv2.circle(drawn, at, radius, np.clip(shine * glow * color, 0, 255).tolist(), -1, cv2.LINE_AA, 4)
+        cv2.circle(there, np.round(place).astype(int).tolist(), max(1, round(bead)), 1, -1)
+    shown = (there > 0) & np.isin(mask, (Region.NECK, Region.CLOTH))
+    return np.where(shown[..., None], drawn, image), np.where(shown, Region.NECK_L, mask).astype(np.uint8)
+
+
+def cover(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+    """Hold a board of any size and turn before a face: a corner of it is hidden, or all of it.
+
+    Its pixels are background, so the parser learns to say what it does not see. Without a face nothing is changed.
+    """
+    face = np.argwhere(np.isin(mask, FACE))[:, ::-1]
+    if not len(face):
+        return image, mask
+    low, high = np.percentile(face, (2, 98), axis=0)
+    centre = (low + high) / 2 + rng.uniform(-0.8, 0.8, 2) * (high - low)
+    sides = max(high - low) * np.exp(rng.uniform(np.log(0.15), np.log(1.5), 2))
+    corners = cv2.boxPoints((centre.tolist(), sides.tolist(), rng.uniform(0, 90)))
+    hidden = cv2.fillConvexPoly(np.zeros_like(mask), corners.astype(np.int32), 1) > 0
+    plain = np.broadcast_to(rng.integers(0, 256, 3, np.uint8), image.shape)
+    drawn = plain if rng.random() < 0.5 else backdrop(rng, *mask.shape)
+    return np.where(hidden[..., None], drawn, image), np.where(hidden, Region.BACKGROUND, mask).astype(np.uint8)
 
 
 def compose(pairs: list[Pair], size: int, rng: np.random.Generator) -> Pair:

@@ -12,11 +12,9 @@ from pathlib import Path
 import yaml
 
 import facemark
-from facemark.settings import load_params
+from facemark.settings import LANDMARKS, WEIGHTS, load_params
 from facemark.tracking import lineage
 
-WEIGHTS = Path("build/train/model.safetensors")
-LANDMARKS = Path("build/calibrate/landmarks.npz")
 OUT = Path("build/facemark.mar")
 SERVE = Path("serve")
 

@@ -9,11 +9,9 @@ import mlflow
 from facemark import evaluation, report, tracking
 from facemark.datasets import read_index
 from facemark.parser import FaceParser
-from facemark.settings import Params, load_params
+from facemark.settings import LANDMARKS, WEIGHTS, Params, load_params
 from facemark.stages.prepare import PREPARED
 
-WEIGHTS = Path("build/train/model.safetensors")
-LANDMARKS = Path("build/calibrate/landmarks.npz")
 RUN = Path("build/train/run_id.txt")
 OUT = Path("build/evaluate")
 
@@ -52,7 +50,8 @@ def evaluate(params: Params) -> None:
         report.plot_f1(total.confusion, plots)
         report.plot_confusion(total.confusion, plots)
     if len(total.errors):
-        report.plot_ced(total.errors, plots)
+        report.plot_ced({name: result.errors for name, result in results.items()}, plots)
+        report.plot_groups(summary["landmarks"], plots)
     cv2.imwrite(str(OUT / "overlays.png"), cv2.cvtColor(report.page(total.worst), cv2.COLOR_RGB2BGR))
 
     with tracking.run(params.model_dump(mode="json"), RUN):

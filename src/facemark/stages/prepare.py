@@ -23,6 +23,8 @@ LEVEL_MARGIN = 0.2
 """Sides count as swapped only when it is this clear, as a share of the distance that they are told by."""
 MOST = 0.2
 """By how much, as a share of all pictures, odd masks are to outnumber the others before a dataset is refused."""
+SHOWN = 0.0005
+"""Share of a mask up to which a class is taken for a slip of the pen, not for something that the picture shows."""
 ABOVE = (
     (Region.R_BROW, Region.R_EYE),
     (Region.L_BROW, Region.L_EYE),
@@ -122,10 +124,10 @@ def split(samples: list[Sample], shares: Splits, seed: int) -> list[Sample]:
 
 
 def class_weights(pixels: np.ndarray) -> np.ndarray:
-    """Cross-entropy weights from pixel counts: the fourth root of rarity, 1 on average, 1 for what never occurs."""
+    """Cross-entropy weights from pixel counts: the eighth root of rarity, 1 on average, 1 for what never occurs."""
     seen = pixels > 0
     weights = np.ones(len(pixels))
-    weights[seen] = (pixels.sum() / pixels[seen]) ** 0.25
+    weights[seen] = (pixels.sum() / pixels[seen]) ** 0.125
     return np.where(seen, weights / weights[seen].mean(), 1) if seen.any() else weights
 
 
@@ -201,7 +203,7 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
         )
     good = split(sound, settings.splits, settings.seed)
     counts = np.array([pixels(s) for s in good]).reshape(-1, len(CLASSES))
-    shown = [tuple(CLASSES[i] for i in np.flatnonzero(each)) for each in counts]
+    shown = [tuple(CLASSES[i] for i in np.flatnonzero(each > SHOWN * each.sum())) for each in counts]
     out.mkdir(parents=True, exist_ok=True)
     write_index(out / "index.csv", [replace(s, classes=names) for s, names in zip(good, shown, strict=True)])
     (out / "statistics.json").write_text(json.dumps(statistics([s.split for s in good], counts), indent=1))

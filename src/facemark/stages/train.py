@@ -14,11 +14,11 @@ from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model, tracking
 from facemark.datasets import read_index
-from facemark.settings import Params, load_params
+from facemark.settings import WEIGHTS, Params, load_params
 from facemark.stages.prepare import PREPARED, class_weights
 from facemark.training import LAST, FaceData, ParsingTask, keep_memory, trainer
 
-OUT = Path("build/train")
+OUT = WEIGHTS.parent
 CHECKPOINTS = Path("build/checkpoints")
 
 
@@ -43,7 +43,7 @@ def curves(logs: Path, out: Path) -> None:
     for log in sorted(logs.glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
         with log.open() as file:
             for row in csv.DictReader(file):
-                if row["epoch"]:
+                if row.get("epoch"):  # a start that was cut short has logged none
                     epochs.setdefault(int(row["epoch"]), {}).update({k: v for k, v in row.items() if v})
     names = ["epoch", "train/loss", "val/loss", "val/mean_f1", "val/mean_f1_face"]
     with out.open("w", newline="") as file:
@@ -64,7 +64,7 @@ def write(fit: L.Trainer, network: model.ParsingNet, size: int, logs: Path, run_
     best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in best.items() if k.startswith("network.")})
     OUT.mkdir(parents=True, exist_ok=True)
-    model.save(network, OUT / "model.safetensors", size)
+    model.save(network, WEIGHTS, size)
     curves(logs, OUT / "curves.csv")
     figures = {"epochs": fit.current_epoch, "best_mean_f1": float(fit.checkpoint_callback.best_model_score)}
     (OUT / "metrics.json").write_text(json.dumps(figures, indent=1))
