@@ -32,35 +32,11 @@ def test_centroid_by_hand():
     assert np.isnan(geometry.centroid(np.zeros((4, 5)))).all()
 
 
-def test_reach_finds_the_edge_in_every_direction():
-    angles = np.linspace(0, 2 * np.pi, 9)
-    rays = np.c_[np.cos(angles), np.sin(angles)]
-    starts = np.broadcast_to([30.0, 31.0], rays.shape)
-    assert geometry.reach(disc(10.4, (30, 31)), starts, rays, 30) == pytest.approx(10.4, abs=0.25)
-
-
-def test_reach_takes_the_last_edge_and_knows_when_there_is_none():
-    region = np.zeros((3, 20))
-    region[1, 2:5] = region[1, 8:11] = 1
-    found = geometry.reach(region, np.array([(0.0, 1.0), (12.0, 1.0)]), np.array([1.0, 0.0]), 20)
-    assert found[0] == pytest.approx(10.5, abs=0.01)
-    assert np.isnan(found[1])
-
-
-def test_reach_of_no_length_is_no_error():
-    found = geometry.reach(np.ones((3, 3)), np.array([(1.0, 1.0)]), np.array([0.0, 1.0]), 0)
-    assert found == pytest.approx([0])
-
-
-def test_reach_meets_a_soft_half_plane_between_pixels():
-    region = np.tile(np.clip((7.3 - np.arange(20.0)) / 4 + 0.5, 0, 1), (3, 1))  # half way at x = 7.3
-    found = geometry.reach(region, np.array([(2.0, 1.0)]), np.array([1.0, 0.0]), 15)
-    assert found == pytest.approx([5.3], abs=0.05)
-
-
-def test_sample_is_bilinear_and_zero_outside():
-    region = np.array([[0.0, 1.0], [2.0, 3.0]])
-    assert geometry.sample(region, np.array([(0.5, 0.5), (1, 0), (-5, 0)])) == pytest.approx([1.5, 1, 0], abs=0.02)
+def test_sample_is_bilinear_and_goes_on_beyond_the_edge():
+    maps = np.stack([np.array([[0.0, 1.0], [2.0, 3.0]]), np.full((2, 2), 7.0)], -1)
+    found = geometry.sample(maps, np.array([[(0.5, 0.5), (1, 0)], [(-5, 0), (9, 9)]]))
+    assert found[..., 0] == pytest.approx(np.array([[1.5, 1], [0, 3]]))
+    assert found[..., 1] == pytest.approx(np.full((2, 2), 7))
 
 
 def test_align_recovers_a_similarity():

@@ -19,9 +19,9 @@ def taught(released):
 
 
 def test_a_mirrored_picture_is_parsed_the_same_with_flip(untrained):
-    parse = FaceParser(*untrained, device="cpu", flip=True)._probabilities
+    parser = FaceParser(*untrained, device="cpu")
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    one, other = parse(images), parse(np.ascontiguousarray(images[:, :, ::-1]))
+    one, other = (parser._probabilities(each, flip=True) for each in (images, np.ascontiguousarray(images[:, :, ::-1])))
     assert other[:, FLIP[: len(CLASSES)]][..., ::-1] == pytest.approx(one, abs=1e-5)
     assert one.sum(1) == pytest.approx(1, abs=1e-2)
 

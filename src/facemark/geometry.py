@@ -51,35 +51,15 @@ def centroid(region: np.ndarray) -> np.ndarray:
     return np.array([region.sum(0) @ np.arange(width), region.sum(1) @ np.arange(height)]) / total
 
 
-def sample(region: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Values of an H × W map at points (… × 2), bilinear; 0 outside."""
-    flat = points.reshape(1, -1, 2).astype(np.float32)
-    values = cv2.remap(region.astype(np.float32), flat, None, cv2.INTER_LINEAR, borderValue=0)
-    return values.reshape(points.shape[:-1])
-
-
-def reach(region: np.ndarray, starts: np.ndarray, directions: np.ndarray, length: float) -> np.ndarray:
-    """How far a region stretches along rays: the last place where its map falls through LEVEL, in pixels.
-
-    Args:
-        region: H × W probabilities.
-        starts: N × 2 where the rays start.
-        directions: N × 2 unit vectors, or one for all.
-        length: how far to look, in pixels.
-
-    Returns:
-        N distances; NaN where a ray never meets the region.
-    """
-    steps = np.arange(0, max(length, 0.5), 0.5)
-    directions = np.broadcast_to(directions, starts.shape)
-    values = sample(region, starts[:, None] + steps[None, :, None] * directions[:, None])
-    inside = values >= LEVEL
-    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(1)
-    rows = np.arange(len(starts))
-    after = np.minimum(last + 1, len(steps) - 1)
-    high, low = values[rows, last], values[rows, after]
-    part = np.clip((high - LEVEL) / np.maximum(high - low, 1e-6), 0, 1)
-    return np.where(inside.any(1), steps[last] + 0.5 * part * (after > last), np.nan)
+def sample(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values of H × W × C maps at points (… × 2), bilinear, … × C; beyond the edge those of the edge."""
+    last = np.array(maps.shape[1::-1]) - 1
+    points = np.clip(points, 0, last)
+    low = np.minimum(points.astype(int), last - 1)
+    (x, y), (right, down) = np.moveaxis(low, -1, 0), np.moveaxis(points - low, -1, 0)[..., None]
+    upper = maps[y, x] * (1 - right) + maps[y, x + 1] * right
+    lower = maps[y + 1, x] * (1 - right) + maps[y + 1, x + 1] * right
+    return upper * (1 - down) + lower * down
 
 
 def align(points: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -14,10 +14,11 @@ import torch
 from facemark import model
 from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline, scaled
 from facemark.labels import CLASSES, FACE, FLIP, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
-from facemark.landmarks import LIPS, LandmarkModel, confidence, measure
+from facemark.landmarks import LandmarkModel
 
 EYES = [Region.L_EYE, Region.R_EYE, Region.EYE_G]
 """What shows where the eyes are: sunglasses hide them."""
+LIPS = [Region.U_LIP, Region.L_LIP, Region.MOUTH]
 PORTRAIT = {
     "right eye": ([Region.R_EYE], (0.377, 0.477), 1.0),
     "left eye": ([Region.L_EYE], (0.623, 0.477), 1.0),
@@ -31,6 +32,8 @@ LONGEST = 1024
 """The coarse parse looks at no more than this many pixels along the longer side."""
 SMALLEST = 8
 """Side in pixels, of the picture as it is parsed, under which nothing is taken for a face."""
+DOT = 4
+"""A region of fewer pixels was not seen."""
 SAME = 0.5
 """Of two faces that share this much of the smaller one's box, only the surer one is kept."""
 MOST = 100
@@ -40,9 +43,9 @@ LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
 CLEAR = 0.85
 """Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
-SURE = 0.5
+SURE = 0.3
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
-CLOSER = 0.3
+CLOSER = 0.7
 """Say of a portrait over the coarse parse in the middle of a face."""
 CONTOUR = 48
 """A region's contour has at most about this many points."""
@@ -67,7 +70,7 @@ class Face:
     points: np.ndarray
     """68 × 2, iBUG-68."""
     scores: np.ndarray
-    """68 values: 0 = guessed from the shape model, 1 = seen."""
+    """68 values in 0–1, see :class:`facemark.landmarks.LandmarkModel`."""
     pupils: np.ndarray
     """2 × 2: the subject's right, then left."""
     mouth_center: np.ndarray
@@ -95,14 +98,14 @@ class View:
 class FaceParser:
     """Finds, parses and measures all faces of a batch of pictures."""
 
-    def __init__(self, weights: Path, landmarks: Path, device: str | None = None, flip: bool = False):
+    def __init__(self, weights: Path, landmarks: Path | None = None, device: str | None = None, flip: bool = True):
         """Load the network and the landmark model.
 
         Args:
             weights: file written by :func:`facemark.model.save`.
-            landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`.
+            landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`; without, there are only portraits.
             device: a torch device; a GPU where there is one by default.
-            flip: parse everything mirrored as well and take the mean: a little better, for twice the time.
+            flip: look at each face that is measured mirrored as well and take the mean: better, for a sixth more time.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or is not what it should be.
@@ -110,36 +113,32 @@ class FaceParser:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, self.size = model.load(weights)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.landmarks, self.flip = LandmarkModel.load(landmarks), flip
+        self.landmarks, self.flip = landmarks and LandmarkModel.load(landmarks), flip
         self.precision = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.autocast = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
     def __call__(self, images: list[np.ndarray]) -> list[Parse]:
         """Parse H × W × 3 RGB uint8 pictures of any sizes."""
+        coarse, found = self.portraits(images)
+        return [self._parse(*each) for each in zip(images, coarse, found, strict=True)]
+
+    def portraits(self, images: list[np.ndarray]) -> tuple[list[list[View]], list[list[View]]]:
+        """The coarse views of each picture, and the upright portraits of all that may be faces in it."""
         coarse = [self._look(image) for image in images]
         found = self._closer(images, [candidates(views) for views in coarse])
         for i, image in enumerate(images):
             if max((evidence(crop.regions) for crop in found[i]), default=0) < CLEAR:
                 turned = [view for turns in (1, 2, 3) for view in self._look(image, turns)]
                 found[i] = self._closer([image], [candidates([*coarse[i], *turned])])[0]
-        return [self._parse(*each) for each in zip(images, coarse, found, strict=True)]
-
-    def measured(self, images: list[np.ndarray]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-        """The points and scores as measured, before the landmark model: for each picture, for each face."""
-        found = self._closer(images, [candidates(self._look(image)) for image in images])
-        return [[self._measure(crop) for crop in crops] for crops in found]
-
-    def _measure(self, crop: View) -> tuple[np.ndarray, np.ndarray]:
-        points, scores = measure(crop.regions)
-        return apply(invert(crop_matrix(crop.matrix, self.size)), points), scores
+        return coarse, found
 
     @torch.inference_mode()
-    def _probabilities(self, batch: np.ndarray) -> np.ndarray:
-        """N × H × W × 3 uint8 in, N × 19 × H × W float32 out."""
+    def _probabilities(self, batch: np.ndarray, flip: bool = False) -> np.ndarray:
+        """N × H × W × 3 uint8 in, N × 19 × H × W float32 out; with ``flip`` the mean of both ways round."""
         images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
         with torch.autocast(self.device.type, self.precision, enabled=self.autocast):
             regions = self.network(images).softmax(1)
-            if self.flip:
+            if flip:
                 mirrored = self.network(images.flip(3)).softmax(1).flip(3)
                 regions = (regions + mirrored[:, FLIP[: len(CLASSES)].tolist()]) / 2
         return regions.float().cpu().numpy()
@@ -160,11 +159,11 @@ class FaceParser:
 
     def _closer(self, images: list[np.ndarray], frames: list[list[np.ndarray]]) -> list[list[View]]:
         """Cut out and parse each face, twice: once to stand it upright, once to measure it; what is none is dropped."""
-        for _ in range(2):
+        for flip in (False, self.flip):
             crops = [
                 cut_out(image, frame, self.size) for image, each in zip(images, frames, strict=True) for frame in each
             ]
-            parts = [self._probabilities(np.stack(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
+            parts = [self._probabilities(np.stack(crops[i : i + BATCH]), flip) for i in range(0, len(crops), BATCH)]
             regions = iter(np.concatenate(parts) if parts else [])
             views = [[View(frame, face_alone(next(regions))) for frame in each] for each in frames]
             views = [[view for view in each if evidence(view.regions) >= WANTED] for each in views]
@@ -184,8 +183,8 @@ class FaceParser:
     def _face(self, crop: View) -> Face:
         matrix = crop_matrix(crop.matrix, self.size)
         back = invert(matrix)
-        points, scores = self.landmarks(*self._measure(crop))
-        points = points.astype(np.float32)
+        points, scores = self.landmarks(crop.regions)
+        points = apply(back, points).astype(np.float32)
         eyes = [confident_centroid(crop.regions[eye]) for eye in (Region.R_EYE, Region.L_EYE)]
         lips = confident_centroid(crop.regions[LIPS].sum(0))
         guesses = [points[which].mean(0) for which in (R_EYE_POINTS, L_EYE_POINTS, OUTER_LIP)]
@@ -218,6 +217,12 @@ def quarter_turns(height: int, width: int, turns: int) -> np.ndarray:
         matrix = np.array([(0, 1, 0), (-1, 0, width - 1), (0, 0, 1)]) @ matrix
         height, width = width, height
     return matrix[:2]
+
+
+def confidence(region: np.ndarray) -> float:
+    """Mean probability inside a region, 0 where there is none."""
+    inside = region >= LEVEL
+    return float(region[inside].mean()) if inside.sum() >= DOT else 0.0
 
 
 def confident_centroid(region: np.ndarray) -> np.ndarray:

@@ -1,56 +1,65 @@
 """DVC stage ``calibrate``: teach the landmark model on faces with points, as the trained network sees them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from rich.progress import track
 
-from facemark import metrics
-from facemark.datasets import read_image, read_points
-from facemark.landmarks import LandmarkModel
-from facemark.parser import FaceParser
-from facemark.settings import Calibrate, load_params
+from facemark.datasets import Sample, read_image, read_index, read_points
+from facemark.geometry import apply
+from facemark.labels import L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS
+from facemark.landmarks import LandmarkModel, readable
+from facemark.parser import PORTRAIT, FaceParser
+from facemark.settings import LANDMARKS, WEIGHTS, Params, load_params
+from facemark.stages.prepare import PREPARED
 
-WEIGHTS = Path("build/train/model.safetensors")
-OUT = Path("build/calibrate/landmarks.npz")
-
-
-def start(settings: Calibrate, truths: list[np.ndarray]) -> LandmarkModel:
-    """The model to go on from: the one named, or one that knows the shapes of these faces and nothing else."""
-    if settings.start_from == "none":
-        return LandmarkModel.blank(np.concatenate(truths))
-    return LandmarkModel.load(settings.start_from)
+NEAR = 0.15
+"""How far, as a share of a portrait's side, the eyes and lips of its face may lie from where they should."""
+MOST = 5000
+"""Pictures that are learned from; more would say little new and fill the memory."""
 
 
-def calibrate(settings: Calibrate, weights: Path, out: Path) -> None:
-    """Measure every face with points, add what the measurements lack to the landmark model, and write it.
+def portraits(parser: FaceParser, sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Maps and points, as the landmark model learns from them, of each of a sample's faces that the parser finds."""
+    views = parser.portraits([read_image(sample.image)])[1][0]
+    for truth in read_points(sample.points).astype(float):
+        faces = [apply(view.matrix, truth) for view in views]
+        off = [astray(face) for face in faces]
+        if off and min(off) < NEAR:
+            best = int(np.argmin(off))
+            yield readable(views[best].regions), faces[best]
+
+
+def astray(face: np.ndarray) -> float:
+    """How far the eyes and lips of 68 × 2 points lie from where a portrait has them."""
+    parts = {"right eye": R_EYE_POINTS, "left eye": L_EYE_POINTS, "lips": OUTER_LIP}
+    offsets = [face[points].mean(0) - PORTRAIT[name][1] for name, points in parts.items()]
+    return float(np.linalg.norm(offsets, axis=1).max())
+
+
+def calibrate(params: Params, weights: Path, out: Path) -> None:
+    """Show the parser the training faces that have points, teach them to the landmark model, and write it.
 
     Raises:
-        SystemExit: the folder holds no pictures with landmarks.
+        SystemExit: there is no model to start from and no face to learn from.
     """
-    folder = settings.points
-    files = sorted((folder / "landmarks").glob("*.txt"))
-    images = {path.stem: path for path in (folder / "images").glob("*")}
-    if not files or any(file.stem not in images for file in files):
-        raise SystemExit(f"calibrate.points: {folder} needs landmarks/NAME.txt and a picture images/NAME.* for each")
-    truths = [read_points(file).astype(float) for file in files]
-    model = start(settings, truths)
-
-    model.save(out)
-    parser = FaceParser(weights, out)
-    faces = []
-    for file, truth in zip(track(files, "measuring faces"), truths, strict=True):
-        measured = parser.measured([read_image(images[file.stem])])[0]
-        found = [model(*each)[0] for each in measured]
-        for i, face in zip(metrics.match(found, list(truth)), truth, strict=True):
-            if i is not None:
-                faces.append((*measured[i], face))
+    samples = [s for s in read_index([PREPARED / name for name in params.prepare.datasets], "train") if s.points]
+    some = np.random.default_rng(0).permutation(len(samples))[:MOST]
+    parser = FaceParser(weights)
+    faces = [face for i in track(some, "looking at faces") for face in portraits(parser, samples[i])]
+    if params.calibrate.start_from != "none":
+        model = LandmarkModel.load(params.calibrate.start_from)
+    elif faces:
+        model = LandmarkModel.blank(np.array([points for _, points in faces]))
+    else:
+        raise SystemExit("no face with points was found to learn from; name a model in calibrate.start_from")
     if faces:
-        model = model.add(faces)
+        model = model.learn(faces)
     model.save(out)
-    print(f"learned from {len(faces)} of {sum(map(len, truths))} faces")
+    print(f"learned from {len(faces)} faces in {len(some)} pictures")
 
 
 if __name__ == "__main__":
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    calibrate(load_params().calibrate, WEIGHTS, OUT)
+    LANDMARKS.parent.mkdir(parents=True, exist_ok=True)
+    calibrate(load_params(), WEIGHTS, LANDMARKS)

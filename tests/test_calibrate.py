@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from facemark import synthetic
+from facemark.datasets import Sample
+from facemark.landmarks import SIDE, LandmarkModel
+from facemark.parser import FaceParser
+from facemark.settings import load_params
+from facemark.stages.calibrate import NEAR, astray, calibrate, portraits
+
+
+def params(start: str):
+    """The default parameters without datasets, the landmark model starting from ``start``."""
+    whole = load_params()
+    prepare = whole.prepare.model_copy(update={"datasets": {}})
+    return whole.model_copy(
+        update={"prepare": prepare, "calibrate": whole.calibrate.model_copy(update={"start_from": start})}
+    )
+
+
+def test_a_face_in_its_portrait_lies_where_it_should(released, tmp_path):
+    synthetic.write(tmp_path, {"train": 6}, seed=1)
+    parser, found = FaceParser(released[0], device="cpu"), []
+    for points in sorted((tmp_path / "train/landmarks").glob("*.txt")):
+        image = next((tmp_path / "train/images").glob(f"{points.stem}.*"))
+        found += portraits(parser, Sample(image, None, points, "train"))
+    assert len(found) >= 3
+    for maps, face in found:
+        assert maps.shape[:2] == (SIDE, SIDE)
+        assert astray(face) < NEAR < astray(face + 0.2)
+        x, y = (SIDE * face[27:31].mean(0)).astype(int)
+        assert maps[y, x].max() > 128  # something of a face is seen at its nose
+
+
+def test_without_faces_the_model_stays_as_it_was(untrained, tmp_path):
+    calibrate(params(str(untrained[1])), untrained[0], tmp_path / "landmarks.npz")
+    before, after = (LandmarkModel.load(path) for path in (untrained[1], tmp_path / "landmarks.npz"))
+    assert (before.mean == after.mean).all()
+    assert np.array_equal(before.steps, after.steps)
+
+
+def test_neither_model_nor_faces_is_refused(untrained, tmp_path):
+    with pytest.raises(SystemExit, match="name a model"):
+        calibrate(params("none"), untrained[0], tmp_path / "landmarks.npz")
