@@ -7,18 +7,18 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # all that differs from params.yaml: where the research data lie, how the released weights are trained on them, and
 # small trainings in each of which one thing is missing
 RESEARCH := \
-	-S '+prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
-	-S '+prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
+	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
+	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
 	-S prepare.bad_samples=set_aside -S prepare.splits.test=0 \
 	-S train.start_from=none -S train.norm_statistics=learned -S train.warmup=0.03 -S train.ema_decay=0.997 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
 	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 6}, {size: 256, epochs: 3}]' \
 	-S train.learning_rate=2e-3 \
-	-S calibrate.start_from=none -S evaluate.robustness=40
+	-S calibrate.start_from=none -S evaluate.robustness=20
 SMALL := $(RESEARCH) \
-	-S +prepare.datasets.celebamask.weight=0.25 \
-	-S 'train.phases=[{size: 96, epochs: 6}]' -S train.learning_rate=2e-3
+	-S '++prepare.datasets.starter={format: starter, path: data}' -S ++prepare.datasets.celebamask.weight=0.25 \
+	-S 'train.phases=[{size: 96, epochs: 6}]' -S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test lint mlflow serve stop released ablations release-weights clean

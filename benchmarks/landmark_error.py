@@ -1,11 +1,15 @@
-"""Where the error of the points comes from, side by side: ``python benchmarks/landmark_error.py``.
+"""What the landmark model's parts are worth, and where its error comes from: ``python benchmarks/landmark_error.py``.
 
-The same drawn faces, whose masks and points are exact, are placed on their true regions and on those that the parser
-sees, by a landmark model learned for either on the training faces; and by the mean face alone.
+All variants learn from the same training faces and place the same others; on drawn faces also from their exact masks,
+which tells the parser's share of the error. ``--data`` takes any folder with ``images`` and ``landmarks`` in a
+training and a ``--split``; exact masks are its ``labels``, where it has any.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -14,13 +18,23 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark import metrics
+from facemark import landmarks, metrics
 from facemark.datasets import read_image, read_mask, read_points
 from facemark.geometry import apply
 from facemark.labels import CLASSES, POINT_GROUPS
-from facemark.landmarks import LandmarkModel, readable
+from facemark.landmarks import CROSS, REACH, LandmarkModel, readable
 from facemark.parser import FaceParser, View, candidates, crop_matrix, face_alone, upright
 from facemark.stages.calibrate import NEAR, astray
+
+VARIANTS = {
+    "the landmark model": {},
+    "one step": {"REACH": REACH[:1]},
+    "two steps": {"REACH": REACH[:2]},
+    "reading at the points alone": {"CROSS": CROSS[:1], "MIRRORED_CROSS": [0]},
+    "16 modes": {"MODES": 16},
+    "no hidden parts in training": {"hide": lambda maps, _: maps},
+}
+Faces = list[tuple[np.ndarray, np.ndarray]]
 
 
 def exact(mask: np.ndarray, size: int) -> list[View]:
@@ -36,37 +50,55 @@ def exact(mask: np.ndarray, size: int) -> list[View]:
     return found
 
 
-def faces(folder: Path, portraits: Callable[[Path], list[View]]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Regions and true points, in shares of the crop, of each face found."""
-    for path in track(sorted((folder / "landmarks").glob("*.txt")), f"looking at {folder}"):
+def faces(folder: Path, limit: int, portraits: Callable[[Path], list[View]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Maps and true points, in shares of the crop, of each face found."""
+    for path in track(sorted((folder / "landmarks").glob("*.txt"))[:limit], f"looking at {folder}"):
         views = portraits(next((folder / "images").glob(f"{path.stem}.*")))
         for truth in read_points(path).astype(float):
             placed = [(view.regions, apply(view.matrix, truth)) for view in views]
             best = min(placed, key=lambda each: astray(each[1]), default=None)
             if best and astray(best[1]) < NEAR:
-                yield best
+                yield readable(best[0]), best[1]
 
 
-def main(data: Path = Path("data"), weights: Path = Path("weights/model.safetensors")) -> None:
-    """Learn on DATA/train, measure on DATA/test."""
+def errors(model: LandmarkModel, tested: Faces) -> np.ndarray:
+    """Faces × 68 errors in per cent."""
+    return np.array([metrics.point_errors(model.place(maps)[0], truth) for maps, truth in tested])
+
+
+def rows(lessons: Faces, tested: Faces) -> Iterator[list[str]]:
+    """A row a variant: its name, NME, the groups' errors, and the NME with parts of each face hidden."""
+    rng = np.random.default_rng(0)
+    spoilt = [(landmarks.hide(maps, rng), truth) for maps, truth in tested]
+    shapes = np.array([truth for _, truth in lessons])
+    for name, changes in {"the mean face": None, **VARIANTS}.items():
+        with ExitStack() as changed:
+            for constant, value in (changes or {}).items():
+                changed.enter_context(patch.object(landmarks, constant, value))
+            blank = LandmarkModel.blank(shapes)
+            model = blank if changes is None else blank.learn(lessons)
+            clean, hidden = errors(model, tested), errors(model, spoilt)
+        figures = [clean, *(clean[:, which] for which in POINT_GROUPS.values()), hidden]
+        yield [name, *(f"{each.mean():.2f}" for each in figures)]
+
+
+def main(
+    data: Path = Path("data"),
+    split: str = "test",
+    weights: Path = Path("weights/model.safetensors"),
+    limit: Annotated[int, typer.Option(help="pictures of each split")] = 5000,
+) -> None:
+    """Learn on DATA/train, measure on DATA/SPLIT."""
     parser = FaceParser(weights)
-
-    def true_regions(image: Path) -> list[View]:
-        return exact(read_mask(image.parents[1] / "labels" / f"{image.stem}.png"), parser.size)
-
-    def seen_regions(image: Path) -> list[View]:
-        return parser.portraits([read_image(image)])[1][0]
-
-    table = Table("regions", "points by", "faces", "NME", *POINT_GROUPS)
-    for source, portraits in (("true", true_regions), ("seen by the parser", seen_regions)):
-        lessons = [(readable(regions), truth) for regions, truth in faces(data / "train", portraits)]
-        blank = LandmarkModel.blank(np.array([truth for _, truth in lessons]))
-        tested = list(faces(data / "test", portraits))
-        for how, model in (("the mean face", blank), ("the landmark model", blank.learn(lessons))):
-            errors = [metrics.point_errors((model(r)[0] + 0.5) / parser.size, truth) for r, truth in tested]
-            groups = [f"{np.mean([e[which] for e in errors]):.2f}" for which in POINT_GROUPS.values()]
-            table.add_row(source, how, str(len(errors)), f"{np.mean(errors):.2f}", *groups)
-    Console().print(table)
+    sources = {"seen by the parser": lambda image: parser.portraits([read_image(image)])[1][0]}
+    if (data / split / "labels").exists():
+        sources["true"] = lambda image: exact(read_mask(image.parents[1] / "labels" / f"{image.stem}.png"), parser.size)
+    table = Table("regions", "faces", "points by", "NME", *POINT_GROUPS, "parts hidden")
+    for source, portraits in sources.items():
+        lessons, tested = (list(faces(data / name, limit, portraits)) for name in ("train", split))
+        for row in rows(lessons, tested):
+            table.add_row(source, str(len(tested)), *row)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -183,3 +186,28 @@ def test_a_group_is_found_largest_first(taught):
     assert len(faces) == 2
     assert np.prod(faces[0].box[2:] - faces[0].box[:2]) > np.prod(faces[1].box[2:] - faces[1].box[:2])
     assert faces[0].box[0] > faces[1].box[0]
+
+
+CROWD = """
+import resource, sys
+import numpy as np
+from facemark.parser import FaceParser
+
+parser = FaceParser(*sys.argv[1:3], device="cpu")
+portrait = np.load(sys.argv[3])
+peaks = []
+for image in (portrait, np.tile(portrait, (4, 5, 1))[:4000, :6000]):
+    count = len(parser([image])[0].faces)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(count, (peaks[1] - peaks[0]) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are counted in other units elsewhere")
+def test_a_crowd_in_24_megapixels_stays_within_memory(released, tmp_path):
+    portrait = cv2.resize(portraits(1)[0][0], (1200, 1200))
+    np.save(tmp_path / "portrait.npy", portrait)
+    command = [sys.executable, "-c", CROWD, *released, tmp_path / "portrait.npy"]
+    count, megabytes = map(float, subprocess.check_output(command, text=True).split())
+    assert count >= 10
+    assert megabytes < 1000

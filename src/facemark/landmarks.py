@@ -142,12 +142,17 @@ class LandmarkModel:
             Points 68 × 2 in the crop's pixels, and scores in 0–1: 0 where no face is seen, and where it is, 0.5 for an
             expected error of 8 % of the outer eye corners' distance, more for less.
         """
-        maps, points = readable(regions), self.mean
+        points, scores = self.place(readable(regions))
+        return regions.shape[1] * points - 0.5, scores
+
+    def place(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points 68 × 2, in shares of the crop's side, and scores, from maps as :func:`readable` makes them."""
+        points = self.mean
         for step, reach in zip(self.steps, REACH, strict=True):
             row = self._row(log_odds(maps, points, reach), points)
             points = points + (row @ step @ self.modes).reshape(68, 2)
         trust = 1 / (1 + (np.exp(row @ self.trust) / FAR) ** 2)
-        return regions.shape[1] * points - 0.5, trust * seen(maps, points)
+        return points, trust * seen(maps, points)
 
     def _row(self, read: np.ndarray, points: np.ndarray) -> np.ndarray:
         """What a linear map takes: log-odds, the shape so far, and 1, on scales that one penalty suits."""

@@ -114,8 +114,7 @@ class FaceParser:
         network, self.size = model.load(weights)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.landmarks, self.flip = landmarks and LandmarkModel.load(landmarks), flip
-        self.precision = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        self.autocast = self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.precision = model.precision(self.device.type)
 
     def __call__(self, images: list[np.ndarray]) -> list[Parse]:
         """Parse H × W × 3 RGB uint8 pictures of any sizes."""
@@ -136,7 +135,7 @@ class FaceParser:
     def _probabilities(self, batch: np.ndarray, flip: bool = False) -> np.ndarray:
         """N × H × W × 3 uint8 in, N × 19 × H × W float32 out; with ``flip`` the mean of both ways round."""
         images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
-        with torch.autocast(self.device.type, self.precision, enabled=self.autocast):
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             regions = self.network(images).softmax(1)
             if flip:
                 mirrored = self.network(images.flip(3)).softmax(1).flip(3)
@@ -163,8 +162,8 @@ class FaceParser:
             crops = [
                 cut_out(image, frame, self.size) for image, each in zip(images, frames, strict=True) for frame in each
             ]
-            parts = [self._probabilities(np.stack(crops[i : i + BATCH]), flip) for i in range(0, len(crops), BATCH)]
-            regions = iter(np.concatenate(parts) if parts else [])
+            batches = (np.stack(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH))
+            regions = (each for batch in batches for each in self._probabilities(batch, flip))
             views = [[View(frame, face_alone(next(regions))) for frame in each] for each in frames]
             views = [[view for view in each if evidence(view.regions) >= WANTED] for each in views]
             frames = [[upright(view) for view in each] for each in views]

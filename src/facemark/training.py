@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
-from facemark import metrics, partial_masks, transforms
+from facemark import metrics, model, partial_masks, transforms
 from facemark.datasets import Sample, read_image, read_mask, read_points
 from facemark.labels import CLASSES, IGNORE, UNIONS
 from facemark.model import ParsingNet
@@ -206,10 +206,9 @@ class ParsingTask(L.LightningModule):
 
 
 def precision(accelerator: str) -> str:
-    """The autocast a device is good at: fp16 on CUDA, bf16 on CPUs that compute in it, else none."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "16-mixed"
-    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+    """Lightning's name of the number format that suits the device."""
+    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    return {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed", torch.float32: "32-true"}[model.precision(device)]
 
 
 def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
