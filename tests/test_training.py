@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from facemark import model, synthetic
-from facemark.datasets import Sample
+from facemark import model, synthetic, transforms
+from facemark.datasets import Sample, read_image
 from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
 from facemark.model import ParsingNet
 from facemark.settings import Phase, Train, load_params
@@ -51,6 +51,17 @@ def test_augmentation_depends_on_seed_epoch_and_picture_alone(samples):
     assert torch.equal(image(1, 5), image(1, 5))
     assert not torch.equal(image(1, 5), image(1, 6))
     assert not torch.equal(image(1, 5), image(2, 5))
+
+
+def test_a_plain_share_is_at_most_mirrored(samples):
+    read = [(read_image(sample.image), np.zeros((70, 60), np.uint8)) for sample in samples]
+    either = [pair for each in read for pair in (each, transforms.flip(*each))]
+    clean = {transforms.resize(64)(image=image, mask=mask)["image"].tobytes() for image, mask in either}
+    # by chance, one augmentation in ten changes nothing
+    for plain, expected in ((0, 0.1), (0.5, 0.55), (0.999, 1)):
+        shown = [Faces(samples, 64, 1, epoch, plain)[i][0] for epoch in range(25) for i in range(4)]
+        unchanged = [image.permute(1, 2, 0).numpy().tobytes() in clean for image in shown]
+        assert np.mean(unchanged) == pytest.approx(expected, abs=0.15)
 
 
 def test_phases_follow_each_other():

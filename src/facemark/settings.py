@@ -66,10 +66,11 @@ class Prepare(Section):
 
 
 class Phase(Section):
-    """Some epochs of training at one input side (pixels, a multiple of 32)."""
+    """Some epochs of training at one input side (pixels, a multiple of 32); a ``plain`` share is not augmented."""
 
     size: Annotated[int, Field(gt=0, multiple_of=32)]
     epochs: Annotated[int, Field(gt=0)]
+    plain: Share = 0
 
 
 class Train(Section):

@@ -29,9 +29,9 @@ from facemark.settings import Phase, Train
 
 COMPOSED = 0.2
 """Share of training pictures that show several people."""
-ADORNED = 0.15
+ADORNED = 0.05
 """Share of necks that get a drawn necklace."""
-COVERED = 0.15
+COVERED = 0.2
 """Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
@@ -54,24 +54,25 @@ def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample
 class Faces(Dataset):
     """Pictures and masks as uint8 tensors 3 × S × S and S × S.
 
-    Augmented where an ``epoch`` is given: each picture of each epoch has a random state of its own, so that
-    neither the number of workers nor an interruption changes what is drawn.
+    Augmented where an ``epoch`` is given, all but a ``plain`` share, which is at most mirrored. Each picture of each
+    epoch has a random state of its own: neither the number of workers nor an interruption changes what is drawn.
     """
 
-    def __init__(self, samples: list[Sample], size: int, seed: int, epoch: int | None = None):
-        self.samples, self.size, self.seed, self.epoch = samples, size, seed, epoch
+    def __init__(self, samples: list[Sample], size: int, seed: int, epoch: int | None = None, plain: float = 0):
+        self.samples, self.size, self.seed, self.epoch, self.plain = samples, size, seed, epoch, plain
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.epoch is None:
-            image, mask = self._read(index)
-            fitted = transforms.resize(self.size)(image=image, mask=mask)
+        rng = np.random.default_rng((self.seed, self.epoch or 0, index))
+        if self.epoch is None or rng.random() < self.plain:
+            (image, mask), fit = self._read(index), transforms.resize(self.size)
         else:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
-            image, mask = self._draw(index, rng)
-            fitted = transforms.augment(self.size, int(rng.integers(2**31)))(image=image, mask=mask)
+            (image, mask), fit = self._draw(index, rng), transforms.augment(self.size, int(rng.integers(2**31)))
+        if self.epoch is not None and rng.random() < 0.5:
+            image, mask = transforms.flip(image, mask)
+        fitted = fit(image=image, mask=mask)
         return torch.from_numpy(fitted["image"]).permute(2, 0, 1), torch.from_numpy(fitted["mask"])
 
     def _read(self, index: int) -> transforms.Pair:
@@ -89,7 +90,7 @@ class Faces(Dataset):
                 image, mask = transforms.necklace(image, mask, rng)
             if rng.random() < COVERED:
                 image, mask = transforms.cover(image, mask, rng)
-            return transforms.flip(image, mask) if rng.random() < 0.5 else (image, mask)
+            return image, mask
 
         if rng.random() >= COMPOSED:
             return pair(index)
@@ -117,9 +118,9 @@ class FaceData(L.LightningDataModule):
 
     def _loader(self, samples: list[Sample], epoch: int | None) -> DataLoader:
         settings = self.settings
-        size = phase_at(settings.phases, self.trainer.current_epoch).size
+        phase = phase_at(settings.phases, self.trainer.current_epoch)
         return DataLoader(
-            Faces(samples, size, settings.seed, epoch),
+            Faces(samples, phase.size, settings.seed, epoch, phase.plain),
             settings.batch_size,
             shuffle=epoch is not None,
             drop_last=epoch is not None and len(samples) > settings.batch_size,

@@ -62,9 +62,9 @@ def flip(image: np.ndarray, mask: np.ndarray) -> Pair:
 
 
 def necklace(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-    """Hang a chain of beads on a neck, over clothes and under hair; where no neck is shown, nothing is changed.
+    """Hang a chain of beads on a neck, under clothes and hair; where no neck is shown, nothing is changed.
 
-    Real ones are rare and mostly missing from the masks.
+    Over clothes, it would teach that every patterned collar is one.
     """
     rows, columns = np.nonzero(mask == Region.NECK)
     if len(rows) < 0.01 * mask.size:
@@ -85,7 +85,7 @@ def necklace(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> P
             at, radius = np.round(16 * centre).astype(int).tolist(), max(1, round(16 * share * bead))
             cv2.circle(drawn, at, radius, np.clip(shine * glow * color, 0, 255).tolist(), -1, cv2.LINE_AA, 4)
         cv2.circle(there, np.round(place).astype(int).tolist(), max(1, round(bead)), 1, -1)
-    shown = (there > 0) & np.isin(mask, (Region.NECK, Region.CLOTH))
+    shown = (there > 0) & (mask == Region.NECK)
     return np.where(shown[..., None], drawn, image), np.where(shown, Region.NECK_L, mask).astype(np.uint8)
 
 
