@@ -20,14 +20,14 @@ def params(start: str):
 
 def test_a_face_in_its_portrait_lies_where_it_should(released, tmp_path):
     synthetic.write(tmp_path, {"train": 6}, seed=1)
-    parser, found = FaceParser(released[0], device="cpu"), []
+    parser, found, rng = FaceParser(released[0], device="cpu"), [], np.random.default_rng(0)
     for points in sorted((tmp_path / "train/landmarks").glob("*.txt")):
         image = next((tmp_path / "train/images").glob(f"{points.stem}.*"))
-        found += portraits(parser, Sample(image, None, points, "train"))
+        found += portraits(parser, Sample(image, None, points, "train"), rng)
     assert len(found) >= 3
     for maps, face in found:
         assert maps.shape[:2] == (SIDE, SIDE)
-        assert astray(face) < NEAR < astray(face + 0.2)
+        assert astray(face) < NEAR < astray(face + 0.4)
         x, y = (SIDE * face[27:31].mean(0)).astype(int)
         assert maps[y, x].max() > 128  # something of a face is seen at its nose
 

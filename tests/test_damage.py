@@ -58,3 +58,12 @@ def test_a_board_hides_the_half_of_a_face_that_is_at_the_pictures_left(degrees):
     inner = np.abs((points - points[27]) @ (points[45] - points[36])) > 60  # not on the board's edge
     assert (hidden[rows, columns, 0][inner] == np.where(left, GREY, 0)[inner]).all()
     assert hidden[0, 0, 0] == hidden[-1, -1, 0] == 0
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_a_turned_board_hides_another_half(turn):
+    points = np.random.default_rng(0).uniform((40, 30), (80, 70), (68, 2))
+    points[27], points[8] = (60, 45), (60, 55)
+    hidden = board(np.zeros((100, 120, 3), np.uint8), points, turn, shade=9)[..., 0] == 9
+    corners = {(40, 45): (0, 90), (40, 75): (90, 180), (60, 75): (180, 270), (60, 45): (270, 0)}
+    assert all(hidden[place] == (turn in hides) for place, hides in corners.items())

@@ -65,17 +65,25 @@ def behind_board(points: np.ndarray) -> np.ndarray:
     return _beside_middle(points, points) < 0
 
 
-def board(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Hide the half of a face (68 × 2 points) at the picture's left behind a grey board, forehead and all."""
+def board(image: np.ndarray, points: np.ndarray, turn: float = 0, shade: int = GREY) -> np.ndarray:
+    """Hide the half of a face (68 × 2 points) at the picture's left behind a grey board, forehead and all.
+
+    With a turn, in degrees clockwise, another half: at 90 the upper one, at 180 that at the picture's right.
+    """
     low, high = points.min(0), points.max(0)
     reach = 0.75 * (high - low).max()
     rows, columns = np.indices(image.shape[:2])
     places = np.stack([columns, rows], -1)
     near = (np.abs(places - (low + high) / 2) < reach).all(-1)
-    return np.where((near & (_beside_middle(places, points) < 0))[..., None], np.uint8(GREY), image)
+    return np.where((near & (_beside_middle(places, points, turn) < 0))[..., None], np.uint8(shade), image)
 
 
-def _beside_middle(places: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Twice the area that each place (… × 2) spans with the middle of a face, negative at the picture's left."""
-    (x, y), (right, down) = points[27], points[8] - points[27]
-    return (places[..., 0] - x) * down - (places[..., 1] - y) * right
+def _beside_middle(places: np.ndarray, points: np.ndarray, turn: float = 0) -> np.ndarray:
+    """Twice the area that each place (… × 2) spans with the middle of a face, negative at the picture's left.
+
+    The middle is the line from nasion to chin, turned about its own middle.
+    """
+    centre, along = (points[27] + points[8]) / 2, points[8] - points[27]
+    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    right, down = cos * along[0] - sin * along[1], sin * along[0] + cos * along[1]
+    return (places[..., 0] - centre[0]) * down - (places[..., 1] - centre[1]) * right

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from facemark.damage import board
 from facemark.datasets import Sample, read_image, read_index, read_points
 from facemark.geometry import apply
 from facemark.labels import L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS
@@ -14,21 +15,33 @@ from facemark.parser import PORTRAIT, FaceParser
 from facemark.settings import LANDMARKS, WEIGHTS, Params, load_params
 from facemark.stages.prepare import PREPARED
 
-NEAR = 0.15
+NEAR = 0.25
 """How far, as a share of a portrait's side, the eyes and lips of its face may lie from where they should."""
 MOST = 5000
 """Pictures that are learned from; more would say little new and fill the memory."""
+COVERED = 0.5
+"""Share of the pictures that are looked at a second time, with a board before one half of each face."""
 
 
-def portraits(parser: FaceParser, sample: Sample) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Maps and points, as the landmark model learns from them, of each of a sample's faces that the parser finds."""
-    views = parser.portraits([read_image(sample.image)])[1][0]
-    for truth in read_points(sample.points).astype(float):
-        faces = [apply(view.matrix, truth) for view in views]
-        off = [astray(face) for face in faces]
-        if off and min(off) < NEAR:
-            best = int(np.argmin(off))
-            yield readable(views[best].regions), faces[best]
+def portraits(parser: FaceParser, sample: Sample, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Maps and points, as the landmark model learns from them, of each of a sample's faces that the parser finds.
+
+    Half a face is found askew, so boards in the picture teach more than boards in the maps.
+    """
+    image, truths = read_image(sample.image), read_points(sample.points).astype(float)
+    shown = [image]
+    if rng.random() < COVERED:
+        for truth in truths:
+            image = board(image, truth, rng.uniform(0, 360), rng.integers(256))
+        shown.append(image)
+    for picture in shown:
+        views = parser.portraits([picture])[1][0]
+        for truth in truths:
+            faces = [apply(view.matrix, truth) for view in views]
+            off = [astray(face) for face in faces]
+            if off and min(off) < NEAR:
+                best = int(np.argmin(off))
+                yield readable(views[best].regions), faces[best]
 
 
 def astray(face: np.ndarray) -> float:
@@ -45,9 +58,10 @@ def calibrate(params: Params, weights: Path, out: Path) -> None:
         SystemExit: there is no model to start from and no face to learn from.
     """
     samples = [s for s in read_index([PREPARED / name for name in params.prepare.datasets], "train") if s.points]
-    some = np.random.default_rng(0).permutation(len(samples))[:MOST]
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(samples))[:MOST]
     parser = FaceParser(weights)
-    faces = [face for i in track(some, "looking at faces") for face in portraits(parser, samples[i])]
+    faces = [face for i in track(some, "looking at faces") for face in portraits(parser, samples[i], rng)]
     if params.calibrate.start_from != "none":
         model = LandmarkModel.load(params.calibrate.start_from)
     elif faces:
