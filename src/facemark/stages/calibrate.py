@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from facemark.damage import board
+from facemark.damage import board, rescaled
 from facemark.datasets import Sample, read_image, read_index, read_points
 from facemark.geometry import apply
 from facemark.labels import L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS
 from facemark.landmarks import LandmarkModel, readable
 from facemark.parser import PORTRAIT, FaceParser
+from facemark.partial_masks import around
 from facemark.settings import LANDMARKS, WEIGHTS, Params, load_params
 from facemark.stages.prepare import PREPARED
 
@@ -19,6 +20,8 @@ NEAR = 0.25
 """How far, as a share of a portrait's side, the eyes and lips of its face may lie from where they should."""
 MOST = 5000
 """Pictures that are learned from; more would say little new and fill the memory."""
+ENOUGH = 352
+"""Longer side in pixels to which larger pictures are brought: of one face its surroundings, of several all."""
 COVERED = 0.5
 """Share of the pictures that are looked at a second time, with a board before one half of each face."""
 
@@ -29,6 +32,11 @@ def portraits(parser: FaceParser, sample: Sample, rng: np.random.Generator) -> I
     Half a face is found askew, so boards in the picture teach more than boards in the maps.
     """
     image, truths = read_image(sample.image), read_points(sample.points).astype(float)
+    if max(image.shape) > ENOUGH:
+        if len(truths) == 1:
+            image, face = around(image, truths[0])
+            truths = face[None]
+        image, _, truths = rescaled(image, image[..., 0], truths, min(1, ENOUGH / max(image.shape)))
     shown = [image]
     if rng.random() < COVERED:
         for truth in truths:
