@@ -42,7 +42,7 @@ BATCH = 16
 LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
 CLEAR = 0.85
-"""Evidence of the clearest face under which the picture is also looked at lying on its sides and upside down."""
+"""Evidence, in all faces, under which the picture is also looked at lying on its sides and upside down."""
 SURE = 0.3
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
 CLOSER = 0.7
@@ -126,10 +126,14 @@ class FaceParser:
         coarse = [self._look(image) for image in images]
         found = self._closer(images, [candidates(views) for views in coarse])
         for i, image in enumerate(images):
-            if max((evidence(crop.regions) for crop in found[i]), default=0) < CLEAR:
+            if not any(self._clear(crop) for crop in found[i]):
                 turned = [view for turns in (1, 2, 3) for view in self._look(image, turns)]
                 found[i] = self._closer([image], [candidates([*coarse[i], *turned])])[0]
         return coarse, found
+
+    def _clear(self, crop: View) -> bool:
+        """Whether a portrait is so surely of a face that no other way up need be tried."""
+        return evidence(crop.regions) >= CLEAR and (self.landmarks is None or self._face(crop).score >= SURE)
 
     @torch.inference_mode()
     def _probabilities(self, batch: np.ndarray, flip: bool = False) -> np.ndarray:
