@@ -133,7 +133,9 @@ class FaceParser:
 
     def _clear(self, crop: View) -> bool:
         """Whether a portrait is so surely of a face that no other way up need be tried."""
-        return evidence(crop.regions) >= CLEAR and (self.landmarks is None or self._face(crop).score >= SURE)
+        if evidence(crop.regions) < CLEAR:
+            return False
+        return self.landmarks is None or face_score(crop.regions, self.landmarks(crop.regions)[1]) >= SURE
 
     @torch.inference_mode()
     def _probabilities(self, batch: np.ndarray, flip: bool = False) -> np.ndarray:
@@ -196,7 +198,7 @@ class FaceParser:
         ]
         return Face(
             box=np.r_[points.min(0), points.max(0)],
-            score=evidence(crop.regions) * float(scores.mean()),
+            score=face_score(crop.regions, scores),
             points=points,
             scores=scores.astype(np.float32),
             pupils=np.array(centres[:2], np.float32),
@@ -237,6 +239,11 @@ def evidence(regions: np.ndarray) -> float:
     """How much a face this is, 0–1: the mean confidence in eyes or glasses, nose, lips and skin."""
     parts = [regions[EYES].sum(0), regions[Region.NOSE], regions[LIPS].sum(0), regions[Region.SKIN]]
     return float(np.mean([confidence(part) for part in parts]))
+
+
+def face_score(regions: np.ndarray, scores: np.ndarray) -> float:
+    """Score of a face, 0–1: its evidence times the mean of its 68 points' scores."""
+    return evidence(regions) * float(scores.mean())
 
 
 def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
