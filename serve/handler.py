@@ -4,6 +4,7 @@ The archive carries the package and the weights beside this file, so nothing els
 the dependencies. Contract: a bad request answers its own 4xx and never touches its neighbours.
 """
 
+import hashlib
 import json
 import logging
 import sys
@@ -24,12 +25,21 @@ from facemark.request import Request
 log = logging.getLogger(__name__)
 
 
+def check(folder: Path) -> None:
+    """Compare an unpacked archive with its list of hashes; ValueError names the first file that is another."""
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        expected, name = line.split("  ", 1)
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+            raise ValueError(f"{name} is not the file that was archived; build the archive again: dvc repro archive")
+
+
 class FacemarkHandler(BaseHandler):
     """Loads the parser once and answers batches."""
 
     def initialize(self, context) -> None:
-        """Load weights, landmark model and limits from the unpacked archive, and parse once to warm up."""
+        """Check the unpacked archive, load weights, landmark model and limits from it, and parse once to warm up."""
         folder = Path(context.system_properties["model_dir"])
+        check(folder)
         gpu = context.system_properties.get("gpu_id")
         settings = context.model_yaml_config["handler"]
         self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}

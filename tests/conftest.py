@@ -36,12 +36,17 @@ def released():
 
 
 @pytest.fixture(scope="session")
-def endpoint(tmp_path_factory, released):
+def server_home(tmp_path_factory):
+    """The folder of the endpoint's server."""
+    return tmp_path_factory.mktemp("endpoint") / "server"
+
+
+@pytest.fixture(scope="session")
+def endpoint(server_home, released):
     """A real TorchServe on free ports, serving a real archive of the released weights."""
-    home = tmp_path_factory.mktemp("endpoint")
-    archive("0.0.1", *released, home / "facemark.mar")
-    yield serving.start(home / "facemark.mar", free_port(), home / "server")
-    serving.stop(home / "server")
+    archive("0.0.1", *released, server_home.parent / "facemark.mar")
+    yield serving.start(server_home.parent / "facemark.mar", free_port(), server_home)
+    serving.stop(server_home)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -28,11 +29,17 @@ def test_it_holds_what_serving_needs_and_no_data(packed):
         model = json.loads(mar.read("model.json"))
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
     needed = {"handler.py", "model-config.yaml", "model.json", "model.safetensors", "landmarks.npz"}
+    needed |= {"SHA256SUMS"}
     assert needed | {"MAR-INF/MANIFEST.json"} == {name for name in names if not name.startswith("facemark/")}
     assert {name.rsplit(".")[-1] for name in names - needed} == {"py", "json"}
     assert model.keys() == {"name", "version", "revision", "data"}
     assert (model["name"], model["version"]) == ("facemark", "1.2.3")
     assert manifest["model"]["handler"] == "handler.py"
+
+
+def test_no_file_of_the_archive_leaves_its_folder(packed):
+    with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
+        assert not [name for name in mar.namelist() if name.startswith("/") or ".." in Path(name).parts]
 
 
 def test_its_own_package_goes_before_any_other(packed, tmp_path):
@@ -46,3 +53,20 @@ def test_its_own_package_goes_before_any_other(packed, tmp_path):
         text=True,
     )
     assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "parser.py")), done.stderr
+
+
+def test_a_file_that_was_changed_is_told_when_it_is_loaded(packed, tmp_path):
+    with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
+        mar.extractall(tmp_path)
+    program = "import handler, pathlib; handler.check(pathlib.Path())"
+
+    def check() -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+
+    assert check().returncode == 0
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    assert "model.safetensors is not the file that was archived" in check().stderr

@@ -3,22 +3,29 @@
 import base64
 import io
 import json
+import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 import uuid
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+import ts
+from conftest import free_port
 from PIL import Image
 
-from facemark import images, synthetic
+from facemark import images, serving, synthetic
 from facemark.labels import CLASSES
+from facemark.stages.archive import archive
 
 
 def portrait() -> Image.Image:
@@ -274,23 +281,87 @@ def test_nobody_asks_without_the_token(endpoint, token):
 
 
 def management(endpoint) -> str:
-    return endpoint.metrics.rsplit(":", 1)[0] + f":{int(endpoint.metrics.rsplit(':', 1)[1].split('/')[0]) - 1}"
+    return endpoint.metrics.rsplit(":", 1)[0] + f":{port_of(endpoint) + 1}"
 
 
-def test_models_can_be_neither_added_nor_removed(endpoint):
-    for method, path in (("POST", "/models?url=https://example.com/evil.mar"), ("DELETE", "/models/facemark")):
-        request = urllib.request.Request(management(endpoint) + path, method=method)
-        with pytest.raises(urllib.error.HTTPError):
+def port_of(endpoint) -> int:
+    return int(endpoint.url.split(":")[2].split("/")[0])
+
+
+STRANGE_MODELS = {
+    "from elsewhere": "url=https://example.com/evil.mar",
+    "from this machine": "url=file:///etc/passwd",
+    "out of the store": "url=../../evil.mar",
+    "out of an allowed place": "url=file:///tmp/../etc/passwd",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [*(("POST", f"/models?{query}") for query in STRANGE_MODELS.values()), ("DELETE", "/models/facemark")],
+    ids=[*STRANGE_MODELS, "removed"],
+)
+def test_models_can_be_neither_added_nor_removed_even_with_the_key(endpoint, server_home, method, path):
+    headers = {"Authorization": f"Bearer {serving.keys(server_home)['management']['key']}"}
+    for each in (headers, {}):
+        request = urllib.request.Request(management(endpoint) + path, method=method, headers=each)
+        with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
+        assert 400 <= refused.value.code < 500
     assert post(endpoint, PNG).status == 200
 
 
+def test_no_address_in_a_request_is_fetched(endpoint):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(2)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/photo.png"
+        attempts = [
+            (address.encode(), {}),
+            (json.dumps({"image": address}).encode(), {"Content_Type": JSON}),
+            (json.dumps({"url": address}).encode(), {"Content_Type": JSON}),
+            form(data=address.encode()),
+        ]
+        assert all(400 <= post(endpoint, body, **headers).status < 500 for body, headers in attempts)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def listening(port: int) -> list:
+    """Addresses of a server's ports that wait for connections."""
+    waiting = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    return [address for address in waiting if port <= address.port < port + 5]
+
+
 def test_everything_listens_on_loopback_only(endpoint):
-    port = int(endpoint.url.split(":")[2].split("/")[0])
-    listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    mine = [address for address in listening if port <= address.port < port + 5]
-    assert {address.port for address in mine} >= {port, port + 1, port + 2}
+    mine = listening(port_of(endpoint))
+    assert {address.port for address in mine} >= {port_of(endpoint) + i for i in range(3)}
     assert {address.ip.removeprefix("::ffff:") for address in mine} <= {"127.0.0.1", "::1"}
+
+
+def test_an_address_in_the_settings_opens_that_port_alone(untrained, tmp_path):
+    port = free_port()
+    settings = shutil.copytree("serve", tmp_path / "serve")
+    with (settings / "config.properties").open("a") as file:
+        file.write(f"inference_address=http://0.0.0.0:{port}\n")
+    archive("0.0.1", *untrained, tmp_path / "facemark.mar")
+    try:
+        endpoint = serving.start(tmp_path / "facemark.mar", port, tmp_path / "server", settings)
+        everywhere = {
+            address.port for address in listening(port) if address.ip.removeprefix("::ffff:") in ("0.0.0.0", "::")
+        }
+        assert everywhere == {port}
+        assert post(endpoint, PNG, token="").status in (400, 401, 403)
+        assert post(endpoint, PNG).status == 200
+    finally:
+        serving.stop(tmp_path / "server")
+
+
+def test_torchserve_has_the_fixes_that_our_advisories_name():
+    assert tuple(map(int, version("torchserve").split("."))) >= (0, 11, 0)
+    package = Path(ts.__file__).parent
+    with zipfile.ZipFile(package / "frontend" / "model-server.jar") as jar:  # SnakeYAML 2 distrusts tags
+        assert "org/yaml/snakeyaml/inspector/UnTrustedTagInspector.class" in jar.namelist()
+    assert not list(package.rglob("upload_results_to_s3.sh"))
 
 
 def test_metrics_count_requests_and_faces(endpoint):
@@ -317,12 +388,10 @@ def test_the_printed_curl_line_works(endpoint, tmp_path):
 
 
 def test_a_second_server_on_the_same_port_is_refused(endpoint, tmp_path):
-    from facemark import serving
-
-    archive = tmp_path / "facemark.mar"
-    archive.write_bytes(b"never opened")
-    port = int(endpoint.url.split(":")[2].split("/")[0])
+    packed = tmp_path / "facemark.mar"
+    packed.write_bytes(b"never opened")
+    port = port_of(endpoint)
     with pytest.raises(RuntimeError, match=f"port {port} is in use"):
-        serving.start(archive, port, tmp_path / "server")
+        serving.start(packed, port, tmp_path / "server")
     with pytest.raises(FileNotFoundError, match="make repro"):
         serving.start(Path("nowhere.mar"), port, tmp_path / "server")

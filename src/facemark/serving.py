@@ -58,7 +58,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         (home / folder).mkdir(parents=True)
     shutil.copy(archive, home / "store" / f"{NAME}.mar")
     config = home / "config.properties"
-    config.write_text((settings / "config.properties").read_text() + addresses(port, settings))
+    config.write_text(addresses(port, settings) + (settings / "config.properties").read_text())
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", "from ts.model_server import start; start()", *options(home)],
@@ -77,12 +77,12 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
 
 
 def addresses(port: int, settings: Path) -> str:
-    """The lines of ``config.properties`` that depend on the port and on where things lie."""
+    """The lines that depend on the port and on where things lie; ``config.properties`` comes after and may differ."""
     http = {"inference": port, "management": port + 1, "metrics": port + 2}
     lines = [f"{name}_address=http://127.0.0.1:{number}" for name, number in http.items()]
     lines += [f"grpc_inference_port={port + 3}", f"grpc_management_port={port + 4}"]
     lines += [f"metrics_config={(settings / 'metrics.yaml').resolve()}"]
-    return "\n".join(["", *lines, ""])
+    return "\n".join([*lines, ""])
 
 
 def options(home: Path) -> list[str]:

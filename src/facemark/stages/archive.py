@@ -1,5 +1,6 @@
 """DVC stage ``archive``: one file that TorchServe serves without this repository."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from facemark.tracking import lineage
 
 OUT = Path("build/facemark.mar")
 SERVE = Path("serve")
+HASHES = "SHA256SUMS"
+"""File of the archive with the SHA-256 of all others, as ``sha256sum --check`` reads it."""
 
 
 def revision() -> str:
@@ -60,13 +63,14 @@ def archive(version: str, weights: Path, landmarks: Path, out: Path) -> None:
 
 
 def pack(folder: Path, out: Path) -> None:
-    """Zip what the archiver laid out, without the hour of its making."""
+    """Zip what the archiver laid out, without the hour of its making, and the hashes that the handler checks."""
     manifest = folder / "MAR-INF" / "MANIFEST.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"createdOn": ""}))
+    files = {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+    files[HASHES] = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items()).encode()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as mar:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(str(file.relative_to(folder)))
-            mar.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name, data in files.items():
+            mar.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 if __name__ == "__main__":
