@@ -13,7 +13,7 @@ RESEARCH := \
 	-S train.start_from=none -S train.norm_statistics=learned -S train.warmup=0.03 -S train.ema_decay=0.997 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
-	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 6}, {size: 256, epochs: 2}, {size: 256, epochs: 1, plain: 0.5}]' \
+	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 3}, {size: 256, epochs: 2, plain: 0.5}]' \
 	-S train.learning_rate=2e-3 \
 	-S calibrate.start_from=none -S evaluate.robustness=20
 SMALL := $(RESEARCH) \
