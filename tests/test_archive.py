@@ -28,8 +28,7 @@ def test_it_holds_what_serving_needs_and_no_data(packed):
         names = set(mar.namelist())
         model = json.loads(mar.read("model.json"))
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
-    needed = {"handler.py", "model-config.yaml", "model.json", "model.safetensors", "landmarks.npz"}
-    needed |= {"SHA256SUMS"}
+    needed = {"handler.py", "model-config.yaml", "model.json", "model.safetensors", "landmarks.npz", "SHA256SUMS"}
     assert needed | {"MAR-INF/MANIFEST.json"} == {name for name in names if not name.startswith("facemark/")}
     assert {name.rsplit(".")[-1] for name in names - needed} == {"py", "json"}
     assert model.keys() == {"name", "version", "revision", "data"}
