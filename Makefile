@@ -5,7 +5,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 # all that differs from params.yaml: where the research data lie, how the released weights are trained on them, and
-# small trainings in each of which one thing is missing
+# small trainings in each of which one thing is missing; what an ablation leaves out of training stays in validation,
+# and it has as many updates
 RESEARCH := \
 	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
 	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
@@ -18,7 +19,7 @@ RELEASED := $(RESEARCH) \
 	-S calibrate.start_from=none -S evaluate.robustness=20
 SMALL := $(RESEARCH) \
 	-S '++prepare.datasets.starter={format: starter, path: data}' -S ++prepare.datasets.celebamask.weight=0.25 \
-	-S 'train.phases=[{size: 96, epochs: 6}]' -S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
+	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test lint mlflow serve stop released ablations release-weights clean
@@ -66,11 +67,14 @@ released: pull ## train weights as the released ones were, on the research data 
 	@dvc exp run $(RELEASED)
 
 ablations: pull ## small trainings that show what each part of the recipe is worth; then: dvc exp show
-	@dvc exp run --name small $(SMALL)
-	@dvc exp run --name no-wild-faces $(SMALL) -S '~prepare.datasets.landmarks68'
-	@dvc exp run --name no-starter-faces $(SMALL) -S '~prepare.datasets.starter'
-	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0
-	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0
+	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 96, epochs: 6}]' train
+	@dvc exp run --name no-wild-faces $(SMALL) -S ++prepare.datasets.landmarks68.weight=1e-9 \
+		-S 'train.phases=[{size: 96, epochs: 10}]' train
+	@dvc exp run --name no-starter-faces $(SMALL) -S ++prepare.datasets.starter.weight=1e-9 \
+		-S 'train.phases=[{size: 96, epochs: 7}]' train
+	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
+		-S 'train.phases=[{size: 96, epochs: 7}]' train
+	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 96, epochs: 6}]' train
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release
