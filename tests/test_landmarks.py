@@ -18,7 +18,7 @@ def exact(seed: int):
     if len(drawn.points) != 1:
         return None
     regions = np.stack([drawn.mask == region for region in Region]).astype(np.float32)
-    frame = portrait(regions, np.ones(drawn.mask.shape, bool))
+    frame = portrait(regions)
     if frame is None:
         return None
     cut = np.stack([cut_out((255 * region).astype(np.uint8), frame, SIZE) for region in regions]) / 255

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from facemark import model
+from facemark.engine import engine
 from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline, scaled
 from facemark.labels import CLASSES, FACE, FLIP, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
 from facemark.landmarks import LandmarkModel
@@ -38,7 +39,6 @@ SAME = 0.5
 """Of two faces that share this much of the smaller one's box, only the surer one is kept."""
 MOST = 100
 """Places in one picture that are looked at closer, those with the most evidence."""
-BATCH = 16
 LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
 CLEAR = 0.85
@@ -112,9 +112,8 @@ class FaceParser:
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network, self.size = model.load(weights)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.look = engine(network, self.device)
         self.landmarks, self.flip = landmarks and LandmarkModel.load(landmarks), flip
-        self.precision = model.precision(self.device.type)
 
     def __call__(self, images: list[np.ndarray]) -> list[Parse]:
         """Parse H × W × 3 RGB uint8 pictures of any sizes."""
@@ -123,12 +122,14 @@ class FaceParser:
 
     def portraits(self, images: list[np.ndarray]) -> tuple[list[list[View]], list[list[View]]]:
         """The coarse views of each picture, and the upright portraits of all that may be faces in it."""
-        coarse = [self._look(image) for image in images]
+        coarse = self._coarse(images, turns=[0])
         found = self._closer(images, [candidates(views) for views in coarse])
-        for i, image in enumerate(images):
-            if not any(self._clear(crop) for crop in found[i]):
-                turned = [view for turns in (1, 2, 3) for view in self._look(image, turns)]
-                found[i] = self._closer([image], [candidates([*coarse[i], *turned])])[0]
+        unclear = [i for i, crops in enumerate(found) if not any(self._clear(crop) for crop in crops)]
+        again = [images[i] for i in unclear]
+        turned = self._coarse(again, turns=[1, 2, 3])
+        frames = [candidates([*coarse[i], *views]) for i, views in zip(unclear, turned, strict=True)]
+        for i, crops in zip(unclear, self._closer(again, frames), strict=True):
+            found[i] = crops
         return coarse, found
 
     def _clear(self, crop: View) -> bool:
@@ -137,30 +138,17 @@ class FaceParser:
             return False
         return self.landmarks is None or face_score(crop.regions, self.landmarks(crop.regions)[1]) >= SURE
 
-    @torch.inference_mode()
-    def _probabilities(self, batch: np.ndarray, flip: bool = False) -> np.ndarray:
-        """N × H × W × 3 uint8 in, N × 19 × H × W float32 out; with ``flip`` the mean of both ways round."""
-        images = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            regions = self.network(images).softmax(1)
-            if flip:
-                mirrored = self.network(images.flip(3)).softmax(1).flip(3)
-                regions = (regions + mirrored[:, FLIP[: len(CLASSES)].tolist()]) / 2
-        return regions.float().cpu().numpy()
+    def _coarse(self, images: list[np.ndarray], turns: list[int]) -> list[list[View]]:
+        """Parse whole pictures, after so many quarter turns, at each scale of a pyramid."""
+        scaled_down = [[look for turn in turns for look in scales(image, self.size, turn)] for image in images]
+        regions = iter(self.look([small for each in scaled_down for _, small in each]))
+        return [[View(matrix, next(regions)) for matrix, _ in each] for each in scaled_down]
 
-    def _look(self, image: np.ndarray, turns: int = 0) -> list[View]:
-        """Parse the whole picture, after so many quarter turns, at each scale of a pyramid."""
-        height, width = image.shape[:2]
-        turned = np.rot90(image, turns)
-        views = []
-        for side in pyramid(max(height, width), self.size):
-            scale = side / max(height, width)
-            shape = [max(1, round(length * scale)) for length in turned.shape[:2]]
-            small = cv2.resize(turned, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-            padded = np.pad(small, [*((0, -length % model.STRIDE) for length in shape), (0, 0)])
-            regions = self._probabilities(padded[None])[0, :, : shape[0], : shape[1]]
-            views.append(View(chain(scaled(scale), quarter_turns(height, width, turns)), regions))
-        return views
+    def _mean_of_both_ways(self, crops: list[np.ndarray]) -> list[np.ndarray]:
+        """Probabilities of pictures, the mean of what is seen in them and in their mirror images."""
+        regions = self.look([*crops, *(crop[:, ::-1] for crop in crops)])
+        ways = zip(regions[: len(crops)], regions[len(crops) :], strict=True)
+        return [(one + other[FLIP[: len(CLASSES)], :, ::-1]) / 2 for one, other in ways]
 
     def _closer(self, images: list[np.ndarray], frames: list[list[np.ndarray]]) -> list[list[View]]:
         """Cut out and parse each face, twice: once to stand it upright, once to measure it; what is none is dropped."""
@@ -168,8 +156,7 @@ class FaceParser:
             crops = [
                 cut_out(image, frame, self.size) for image, each in zip(images, frames, strict=True) for frame in each
             ]
-            batches = (np.stack(crops[i : i + BATCH]) for i in range(0, len(crops), BATCH))
-            regions = (each for batch in batches for each in self._probabilities(batch, flip))
+            regions = iter(self._mean_of_both_ways(crops) if flip else self.look(crops))
             views = [[View(frame, face_alone(next(regions))) for frame in each] for each in frames]
             views = [[view for view in each if evidence(view.regions) >= WANTED] for each in views]
             frames = [[upright(view) for view in each] for each in views]
@@ -215,6 +202,19 @@ def pyramid(longest: int, size: int) -> list[int]:
     return sides
 
 
+def scales(image: np.ndarray, size: int, turns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A picture after so many quarter turns at each scale of its pyramid, with the matrix that leads there."""
+    height, width = image.shape[:2]
+    turned = np.rot90(image, turns)
+    found = []
+    for side in pyramid(max(height, width), size):
+        scale = side / max(height, width)
+        shape = [max(1, round(length * scale)) for length in turned.shape[:2]]
+        small = cv2.resize(turned, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        found.append((chain(scaled(scale), quarter_turns(height, width, turns)), small))
+    return found
+
+
 def quarter_turns(height: int, width: int, turns: int) -> np.ndarray:
     """The matrix of ``np.rot90(image, turns)`` for an H × W picture."""
     matrix = np.eye(3)
@@ -246,8 +246,11 @@ def face_score(regions: np.ndarray, scores: np.ndarray) -> float:
     return evidence(regions) * float(scores.mean())
 
 
-def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
-    """Masks, H × W, of the faces in a view: connected face regions, those with several noses split between them."""
+def faces_apart(regions: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarray]]:
+    """The faces in a view: connected face regions, those with several noses split between them.
+
+    Answers the rows and columns of each face's box, and the face's mask in it.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats((regions[FACE].sum(0) >= LEVEL).astype(np.uint8))
     _, nose_labels, nose_stats, nose_centres = cv2.connectedComponentsWithStats(
         (regions[Region.NOSE] >= LEVEL).astype(np.uint8)
@@ -255,32 +258,31 @@ def faces_apart(regions: np.ndarray) -> list[np.ndarray]:
     areas = nose_stats[:, cv2.CC_STAT_AREA]
     apart = []
     for i in range(1, count):
-        if min(stats[i, cv2.CC_STAT_WIDTH], stats[i, cv2.CC_STAT_HEIGHT]) < SMALLEST:
+        left, top, width, height = stats[i, :4]
+        if min(width, height) < SMALLEST:
             continue
-        face = labels == i
-        inside = [n for n in set(nose_labels[face]) - {0} if areas[n] >= SMALLEST]
+        box = slice(top, top + height), slice(left, left + width)
+        face = labels[box] == i
+        inside = [n for n in set(nose_labels[box][face]) - {0} if areas[n] >= SMALLEST]
         inside = [n for n in inside if areas[n] >= 0.3 * max(areas[inside])]
         if len(inside) < 2:
-            apart.append(face)
+            apart.append((box, face))
             continue
-        rows, columns = np.nonzero(face)
-        offsets = np.c_[columns, rows][:, None] - nose_centres[inside]
-        nearest = np.argmin((offsets**2).sum(2), 1)
-        for k in range(len(inside)):
-            part = np.zeros_like(face)
-            part[rows[nearest == k], columns[nearest == k]] = True
-            apart.append(part)
+        columns, rows = np.meshgrid(np.arange(left, left + width), np.arange(top, top + height))
+        offsets = np.stack([columns, rows], -1)[:, :, None] - nose_centres[inside]
+        nearest = np.argmin((offsets**2).sum(3), 2)
+        apart += [(box, face & (nearest == k)) for k in range(len(inside))]
     return apart
 
 
-def portrait(regions: np.ndarray, face: np.ndarray) -> np.ndarray | None:
-    """The matrix that brings a face of a view into the framing of the training portraits, 1 × 1 in size.
+def portrait(regions: np.ndarray) -> np.ndarray | None:
+    """The matrix that brings the face in a view into the framing of the training portraits, 1 × 1 in size.
 
     None where fewer than two kinds of its parts are seen.
     """
     seen, places, weights = [], [], []
     for region, place, weight in PORTRAIT.values():
-        where = confident_centroid(np.where(face, regions[region].sum(0), 0))
+        where = confident_centroid(regions[region].sum(0))
         if not np.isnan(where).any():
             seen.append(where)
             places.append(place)
@@ -294,11 +296,13 @@ def candidates(views: list[View]) -> list[np.ndarray]:
     """Frames of all that may be a face, matrices from the picture to a portrait of size 1, each face once."""
     found = []
     for view in views:
-        for face in faces_apart(view.regions):
-            matrix = portrait(view.regions, face)
-            score = evidence(np.where(face, view.regions, 0))
+        for (rows, columns), face in faces_apart(view.regions):
+            regions = np.where(face, view.regions[:, rows, columns], 0)
+            matrix = portrait(regions)
+            score = evidence(regions)
             if matrix is not None and score >= LIKELY:
-                found.append((score, chain(matrix, view.matrix)))
+                to_box = view.matrix - [(0, 0, columns.start), (0, 0, rows.start)]
+                found.append((score, chain(matrix, to_box)))
     frames: list[np.ndarray] = []
     for _, frame in sorted(found, key=lambda each: -each[0]):
         if len(frames) < MOST and not any(same_frame(frame, other) for other in frames):
@@ -337,10 +341,16 @@ def face_alone(regions: np.ndarray) -> np.ndarray:
     if len(apart) < 2:
         return regions
     middle = (np.array(regions.shape[1:]) * (0.55, 0.5)).astype(int)
-    distances = [cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 3)[tuple(middle)] for face in apart]
-    areas = [face.sum() for face in apart]
-    mine = max(range(len(apart)), key=lambda i: areas[i] / (1 + distances[i]) ** 2)
-    others = np.any([face for i, face in enumerate(apart) if i != mine], 0)
+
+    def nearness(face: np.ndarray) -> float:
+        distance = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 3)[tuple(middle)]
+        return face.sum() / (1 + distance) ** 2
+
+    faces = np.zeros((len(apart), *regions.shape[1:]), bool)
+    for whole, (box, face) in zip(faces, apart, strict=True):
+        whole[box] = face
+    mine = max(range(len(apart)), key=lambda i: nearness(faces[i]))
+    others = np.delete(faces, mine, 0).any(0)
     regions = regions.copy()
     regions[np.ix_(FACE)] *= ~others
     return regions
@@ -349,7 +359,7 @@ def face_alone(regions: np.ndarray) -> np.ndarray:
 def upright(view: View) -> np.ndarray:
     """The frame that a portrait's own parts ask for; the one it has where they say too little."""
     size = view.regions.shape[1]
-    own = portrait(view.regions, np.ones(view.regions.shape[1:], bool))
+    own = portrait(view.regions)
     return view.matrix if own is None else chain(own, crop_matrix(view.matrix, size))
 
 
@@ -373,7 +383,10 @@ def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.n
     """The picture's mask: the mean of the coarse parses, and within each portrait what was seen there closer."""
     scale = min(1, LONGEST / max(shape))
     height, width = (max(1, round(length * scale)) for length in shape)
-    canvas = np.mean([[cv2.resize(r, (width, height)) for r in view.regions] for view in coarse], 0)
+    canvas = np.zeros((len(CLASSES), height, width), np.float32)
+    for view in coarse:
+        for plane, region in zip(canvas, view.regions, strict=True):
+            plane += cv2.resize(region, (width, height)) / len(coarse)
     for crop in crops:
         size = crop.regions.shape[1]
         matrix = chain(crop_matrix(crop.matrix, size), invert(scaled(scale)))
