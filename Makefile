@@ -22,7 +22,7 @@ SMALL := $(RESEARCH) \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint mlflow serve stop released ablations release-weights clean
+.PHONY: help .venv pull repro test lint bench mlflow serve stop released ablations release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test: pull lint ## lint and test
 lint: $(READY) ## check style and formatting
 	@ruff check
 	@ruff format --check
+
+bench: pull ## measure the served parser against the bare network; needs the archive: make repro
+	@python benchmarks/serving.py
 
 mlflow: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
 	@mlflow ui $(if $(MLFLOW_TRACKING_URI),--backend-store-uri $(MLFLOW_TRACKING_URI))
