@@ -2,7 +2,7 @@
 
 ``bare`` is the network alone on the very inputs that the parser gives it, ``pipeline`` the parser in this process from
 JPEG bytes to the JSON answer, ``served`` TorchServe with 16 clients, ``naive`` TorchServe with the same weights eager,
-in fp32 and with batches of one. All take their turns in every round; what is printed are medians, of the ratios as well.
+in fp32 and with batches of one. All take turns in every round; what is printed are medians, of the ratios as well.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import cv2
+import naive_engine
 import numpy as np
 import torch
 import typer
@@ -24,7 +25,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-import naive_engine
 from facemark import answer, images, metrics, model, serving
 from facemark.client import AsyncClient
 from facemark.datasets import read_image, read_points
