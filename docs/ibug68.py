@@ -19,10 +19,11 @@ def main() -> None:
     drawn = synthetic.draw(SEED)
     points = drawn.points[0].astype(float)
     low, high = points.min(0), points.max(0)
-    scale = 0.88 * SIDE / max(high - low)
+    scale = 0.82 * SIDE / max(high - low)
     matrix = np.c_[scale * np.eye(2), SIDE / 2 - scale * (low + high) / 2]
     points = points @ matrix[:, :2].T + matrix[:, 2]
-    face = Face(np.array([0.0, 0, SIDE, SIDE]), 1.0, points, np.ones(68), points[:2], points[2], {})
+    box = np.array([0.06, 0.03, 0.94, 0.97]) * SIDE
+    face = Face(box, 1.0, points, np.ones(68), points[:2], points[2], {})
     image = cv2.warpAffine(drawn.image, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     numbered = overlay.draw(image // 2 + 20, Parse(np.zeros((SIDE, SIDE), np.uint8), [face]), numbers=True)
     Image.fromarray(numbered).quantize(128).save(Path(__file__).with_suffix(".png"), optimize=True)

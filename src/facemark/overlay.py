@@ -120,12 +120,12 @@ def _draw_face(drawn: np.ndarray, face: Face, numbers: bool) -> None:
 
 def _number(drawn: np.ndarray, points: np.ndarray, size: float) -> None:
     """Write each point's index beside it, on the side where its neighbours are not."""
-    height = size / 60
+    height = size / 75
     scale, thick = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(6, round(height))), max(1, round(size / 500))
     for index, (point, outward) in enumerate(zip(points, directions(points), strict=True)):
         text = str(index)
         (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        corner = point + outward * (size / 45 + np.array([width, tall]) / 4) + (-width / 2, tall / 2)
+        corner = point + outward * (size / 50 + np.array([width, tall]) / 4) + (-width / 2, tall / 2)
         at = np.round(corner).astype(int).tolist()
         for color, stroke in ((DARK, 3 * thick), (WHITE, thick)):
             cv2.putText(drawn, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, color, stroke, cv2.LINE_AA)
