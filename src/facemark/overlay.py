@@ -119,9 +119,9 @@ def _draw_face(drawn: np.ndarray, face: Face, numbers: bool) -> None:
 
 
 def _number(drawn: np.ndarray, points: np.ndarray, size: float) -> None:
-    """Write each point's index beside it, on the side where its neighbours are not."""
-    height = size / 75
-    scale, thick = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(6, round(height))), max(1, round(size / 500))
+    """Write each point's index beside it."""
+    scale = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(6, round(size / 75)))
+    thick = max(1, round(size / 500))
     for index, (point, outward) in enumerate(zip(points, directions(points), strict=True)):
         text = str(index)
         (width, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
@@ -132,7 +132,7 @@ def _number(drawn: np.ndarray, points: np.ndarray, size: float) -> None:
 
 
 def directions(points: np.ndarray) -> np.ndarray:
-    """68 × 2 unit vectors that lead from each point away from the line through its neighbours' outside."""
+    """68 × 2 unit vectors that lead from each point to where its number has room."""
     down = points[OUTER_LIP].mean(0) - points[NOSE_BRIDGE][0]
     away = np.empty_like(points)
     away[JAW] = points[JAW] - points[NOSE_BASE].mean(0)
