@@ -82,7 +82,7 @@ class Writer:
         written = cv2.VideoCapture(str(self.partial)).get(cv2.CAP_PROP_FRAME_COUNT)
         if written < self.count:
             self.discard()
-            raise OSError(f"only {written:.0f} of {self.count} frames could be written; is the disk full?")
+            raise OSError(f"{self.path}: not all of its {self.count} frames could be written; is the disk full?")
         self.partial.replace(self.path)
 
     def discard(self) -> None:
