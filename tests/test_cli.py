@@ -210,6 +210,8 @@ def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
 
 def test_serve_without_an_archive_and_stop_without_a_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert "go to the project's folder" in run("serve").stderr
+    (tmp_path / "serve").mkdir()
     done = run("serve")
     assert done.exit_code == 1
     assert "there is no archive build/facemark.mar; build it with: make repro" in done.stderr

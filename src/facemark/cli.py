@@ -171,6 +171,8 @@ def serve(
     """
     from facemark import serving
 
+    if not serving.SETTINGS.is_dir():
+        raise fail(f"there is no folder {serving.SETTINGS} with the server's settings; go to the project's folder")
     try:
         with console.status("starting TorchServe"):
             endpoint = serving.start(archive, port)
