@@ -33,7 +33,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --disable-pip-version-check -r requirements.lock
+	@.venv/bin/pip install --disable-pip-version-check -r requirements.lock || \
+		{ echo "not all packages could be installed: is there a network, or space on the disk? then try again" >&2; exit 1; }
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 

@@ -1,12 +1,15 @@
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from facemark import synthetic
+from facemark import synthetic, video
 from facemark.cli import app
 
 
@@ -27,55 +30,145 @@ def run(*arguments: object):
 
 
 def test_help_names_the_commands():
-    for command in ("predict", "serve", "stop"):
+    for command in ("predict", "serve", "stop", "info", "bench"):
         assert command in run("--help").output
         assert run(command, "--help").exit_code == 0
 
 
 def test_predict_says_how_many_faces(room):
-    done = run("predict", "one.png")
+    done = run("predict", "one.png", "[b]two.png")
     assert done.exit_code == 0
-    assert "one.png: " in done.stderr
-    assert done.stdout == ""
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == ["one.png", "[b]two.png"]
+    assert done.stderr == ""
 
 
 def test_predict_answers_one_line_a_photograph(room):
-    done = run("predict", "one.png", "[b]two.png", "--json")
-    assert done.exit_code == 0
+    done = run("predict", ".", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    for name, found in zip(("one.png", "[b]two.png"), answers, strict=True):
-        assert set(found) == {"image", "faces", "model"}
+    for name, found in zip(("[b]two.png", "one.png"), answers, strict=True):
+        assert set(found) == {"path", "image", "faces", "model"}
+        assert found["path"] == name
         assert (found["image"]["width"], found["image"]["height"]) == Image.open(name).size
+        assert len(found["model"]["weights"]) == 32
 
 
-def test_predict_draws_into_a_file_or_a_folder(room):
-    assert run("predict", "one.png", "-o", "drawn.jpg").exit_code == 0
-    assert Image.open("drawn.jpg").size == Image.open("one.png").size
-    (room / "drawn").mkdir()
-    assert run("predict", "one.png", "[b]two.png", "-o", "drawn").exit_code == 0
-    assert sorted(path.name for path in (room / "drawn").iterdir()) == ["[b]two.png", "one.png"]
+def test_predict_reads_a_photograph_from_stdin(room):
+    done = CliRunner().invoke(app, ["predict", "-", "--json"], input=(room / "one.png").read_bytes())
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["path"] == "-"
 
 
-@pytest.mark.parametrize("out", ["nowhere/drawn.png", "drawn.unknown", "drawn"])
-def test_predict_says_where_it_cannot_write(room, out):
-    done = run("predict", "one.png", "-o", out)
+def test_predict_draws_into_a_file_or_a_folder_and_is_quiet(room):
+    done = run("predict", "one.png", "-o", "drawn.jpg")
+    assert (done.exit_code, done.output) == (0, "")
+    assert max(Image.open("drawn.jpg").size) >= max(Image.open("one.png").size)
+    assert run("predict", "one.png", "[b]two.png", "-o", "new/drawn").exit_code == 0
+    assert sorted(path.name for path in (room / "new/drawn").iterdir()) == ["[b]two.png", "one.png"]
+
+
+def test_predict_writes_table_and_points(room):
+    assert run("predict", ".", "--csv", "faces.csv", "--pts", "points").exit_code == 0
+    assert (room / "faces.csv").read_text().startswith("path,frame,face,score,left")
+
+
+def test_predict_parses_every_frame_of_a_video(room):
+    writer = video.Writer(room / "clip.mp4", 10)
+    for _ in range(3):
+        writer.write(synthetic.draw(0).image)
+    writer.close()
+    done = run("predict", "clip.mp4", "--json", "-o", "drawn")
+    assert done.exit_code == 0
+    assert [(line["frame"], line["time"]) for line in map(json.loads, done.stdout.splitlines())] == [
+        (0, 0.0),
+        (1, 0.1),
+        (2, 0.2),
+    ]
+    assert video.Video.open(room / "drawn" / "clip.mp4").length == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "phrase"),
+    [
+        (["one.png", "[b]two.png", "-o", "drawn.png"], "need a folder"),
+        (["one.png", "-o", "drawn.unknown"], "ends in"),
+        (["one.png", "-o", "drawn.mp4"], "ends in"),
+        (["one.png", "--numbers"], "--out"),
+        (["one.png", "--unheard-of"], "--unheard-of"),
+        ([], "INPUT"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_done(room, options, phrase):
+    done = run("predict", *options)
+    assert done.exit_code == 2
+    assert phrase in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_predict_says_where_it_cannot_write(room):
+    for option, target in (("-o", "one.png/drawn.png"), ("--csv", "nowhere/faces.csv"), ("--pts", "one.png")):
+        done = run("predict", "[b]two.png", option, target)
+        assert done.exit_code == 1 or "0 face" in run("predict", "[b]two.png").stdout
+        assert "Traceback" not in done.output
+
+
+def test_predict_writes_over_no_input(room):
+    before = (room / "one.png").read_bytes()
+    done = run("predict", "one.png", "-o", ".")
     assert done.exit_code == 1
-    assert f"{out} cannot be written" in done.stderr
-
-
-def test_predict_wants_a_folder_for_several(room):
-    done = run("predict", "one.png", "[b]two.png", "-o", "drawn.png")
-    assert done.exit_code == 1
-    assert "need a folder" in done.stderr
+    assert "is an input" in done.stderr
+    assert (room / "one.png").read_bytes() == before
 
 
 def test_predict_names_what_it_cannot_read_and_goes_on(room):
     (room / "broken.png").write_bytes((room / "one.png").read_bytes()[:100])
-    done = run("predict", "broken.png", "none.png", ".", "one.png", "--json")
+    (room / "broken.mp4").write_bytes(b"no video")
+    (room / "empty").mkdir()
+    done = run("predict", "broken.png", "none.png", "empty", "x*.jpg", "broken.mp4", "one.png", "--json")
     assert done.exit_code == 1
-    for name, reason in (("broken.png", "truncated"), ("none.png", "No such file"), (".", "Is a directory")):
+    for name, reason in (
+        ("broken.png", "truncated"),
+        ("none.png", "No such file"),
+        ("empty", "no pictures"),
+        ("x*.jpg", "no pictures"),
+        ("broken.mp4", "cannot be read as a video"),
+    ):
         assert any(name in line and reason in line for line in done.stderr.splitlines())
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_ctrl_c_ends_predict_without_a_word_and_without_half_a_drawing(room):
+    writer = video.Writer(room / "clip.mp4", 10)
+    for _ in range(300):
+        writer.write(synthetic.draw(0).image)
+    writer.close()
+    command = [sys.executable, "-m", "facemark.cli", "predict", "clip.mp4", "-o", "drawn.mp4", "--json"]
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert running.stdout.readline().startswith('{"path"')
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate()
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    assert [file.name for file in room.glob("*drawn*")] == []
+
+
+def test_info_names_model_licence_and_device(room):
+    done = run("info")
+    assert done.exit_code == 0
+    for word in ("weights/model.safetensors", "non-commercial", "background, skin", "cpu", "thread"):
+        assert word in done.stdout or (word == "cpu" and "cuda" in done.stdout)
+
+
+def test_bench_measures_the_given_photographs(room):
+    done = run("bench", "one.png")
+    assert done.exit_code == 0
+    assert "pictures a second" in done.stdout
+    assert run("bench").exit_code == 1
 
 
 def test_predict_without_weights_names_the_way_out(tmp_path, monkeypatch):
@@ -117,6 +210,8 @@ def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
 
 def test_serve_without_an_archive_and_stop_without_a_server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert "go to the project's folder" in run("serve").stderr
+    (tmp_path / "serve").mkdir()
     done = run("serve")
     assert done.exit_code == 1
     assert "there is no archive build/facemark.mar; build it with: make repro" in done.stderr

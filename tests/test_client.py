@@ -1,22 +1,19 @@
 import asyncio
 import http.server
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
+import documents
 import numpy as np
 import pytest
 from test_endpoint import PNG, PORTRAIT
 
 from facemark.client import ATTEMPTS, AsyncClient, Client, EndpointError
 
-EXAMPLES = re.findall(r"```(bash|python|javascript)\n(.*?)```", Path("docs/serving.md").read_text(), re.DOTALL)
-RUN = {"bash": ["bash", "-e", "-c"], "python": [sys.executable, "-c"], "javascript": ["node", "--eval"]}
+EXAMPLES = documents.examples("docs/serving.md")
 
 
 @pytest.fixture
@@ -130,17 +127,11 @@ def test_it_needs_no_torch():
 
 @pytest.mark.parametrize(("language", "code"), EXAMPLES, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(EXAMPLES)])
 def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
-    if not shutil.which(RUN[language][0]):
-        pytest.skip(f"{RUN[language][0]} is not installed")
+    if not shutil.which(documents.INTERPRETERS[language][0]):
+        pytest.skip(f"{documents.INTERPRETERS[language][0]} is not installed")
     PORTRAIT.save(tmp_path / "photo.jpg", quality=95)
     code = code.replace("http://127.0.0.1:8080/predictions/facemark", endpoint.url)
-    done = subprocess.run(
-        [*RUN[language], code],
-        cwd=tmp_path,
-        env=os.environ | {"TOKEN": endpoint.token},
-        capture_output=True,
-        text=True,
-    )
+    done = documents.run(language, code, tmp_path, TOKEN=endpoint.token)
     assert done.returncode == 0, done.stderr
     if "drawn.png" in code:
         assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")

@@ -1,27 +1,89 @@
 import numpy as np
+import pytest
 
 from facemark import overlay
 from facemark.labels import COLORS, Region
 from facemark.parser import Face, Parse
 
 
-def test_background_stays_and_regions_are_tinted():
-    image = np.full((4, 6, 3), 100, np.uint8)
-    mask = np.zeros((4, 6), np.uint8)
-    mask[:, 3:] = Region.HAIR
+def face(points: np.ndarray, scores: np.ndarray) -> Face:
+    return Face(np.r_[points.min(0), points.max(0)], 1.0, points, scores, points[:2], points[2], {})
+
+
+def spread(width: int, height: int) -> np.ndarray:
+    """68 points that keep away from each other, in rows of 17."""
+    rows = np.meshgrid(np.linspace(0.05, 0.95, 17) * width, np.linspace(0.05, 0.95, 4) * height)
+    return np.stack(rows, -1).reshape(68, 2)
+
+
+def lightness(color: np.ndarray) -> float:
+    """Rec. 709 luma, which colour-blind eyes see as all others do."""
+    return float(color @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def test_background_stays_and_regions_are_tinted_inside_their_edges():
+    image = np.full((12, 16, 3), 100, np.uint8)
+    mask = np.zeros((12, 16), np.uint8)
+    mask[:, 8:] = Region.HAIR
     drawn = overlay.draw(image, Parse(mask, []))
-    assert (drawn[:, :3] == 100).all()
+    assert (drawn[:, :8] == 100).all()
     expected = (1 - overlay.OPACITY) * 100 + overlay.OPACITY * COLORS[Region.HAIR].astype(float)
-    assert np.abs(drawn[0, 5] - expected).max() <= 1
+    assert np.abs(drawn[6, 12] - expected).max() <= 1
+    assert (drawn[:, 8] == COLORS[Region.HAIR]).all()
     assert (image == 100).all()
 
 
-def test_points_are_coloured_by_their_score():
-    points = np.stack(np.meshgrid(np.linspace(20, 380, 17), np.linspace(20, 280, 4)), -1).reshape(68, 2)
-    scores = np.linspace(0, 1, 68)
-    face = Face(np.r_[points.min(0), points.max(0)], 1.0, points, scores, points[:2], points[2], {})
-    image = np.zeros((300, 400, 3), np.uint8)
-    drawn = overlay.draw(image, Parse(np.zeros((300, 400), np.uint8), [face]))
-    first, last = (drawn[round(y), round(x)] for x, y in (points[0], points[-1]))
-    assert first[0] > 200 > first[1]
-    assert last[1] > 200 > last[0]
+def test_a_point_is_the_lighter_the_surer_it_is():
+    points, scores = spread(1600, 1200), np.linspace(0, 1, 68)
+    drawn = overlay.draw(
+        np.zeros((1200, 1600, 3), np.uint8), Parse(np.zeros((1200, 1600), np.uint8), [face(points, scores)])
+    )
+    seen = [lightness(drawn[round(y), round(x)]) for x, y in points]
+    assert all(np.diff(seen) > -1.5)
+    assert seen[0] < 60
+    assert seen[-1] > 190
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 60), (3000, 2200)])
+def test_points_show_at_any_size(width, height):
+    points = spread(width, height)
+    blank = Parse(np.zeros((height, width), np.uint8), [])
+    drawn = overlay.draw(np.zeros((height, width, 3), np.uint8), Parse(blank.mask, [face(points, np.ones(68))]))
+    assert drawn.shape == (height, width, 3)
+    reds = [drawn[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2, 0].max() for x, y in points]
+    assert min(reds) > 100
+
+
+def test_a_small_picture_is_enlarged_with_all_that_is_in_it():
+    image = np.zeros((60, 40, 3), np.uint8)
+    image[20, 10] = 255
+    points = np.full((68, 2), (10.0, 20.0))
+    large, parse = overlay.enlarged(image, Parse(np.zeros((60, 40), np.uint8), [face(points, np.ones(68))]))
+    assert max(large.shape) >= overlay.ROOM
+    y, x = np.unravel_index(large[..., 0].argmax(), large.shape[:2])
+    assert parse.faces[0].points[0] == pytest.approx((x, y), abs=1)
+    assert overlay.draw(large, parse).shape == large.shape
+
+
+def test_a_large_picture_stays_as_it_is():
+    image, parse = np.zeros((600, 800, 3), np.uint8), Parse(np.zeros((600, 800), np.uint8), [])
+    assert overlay.enlarged(image, parse)[0] is image
+
+
+def test_enlarged_regions_have_round_edges_and_no_new_classes():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[np.indices((8, 8)).sum(0) >= 8] = Region.HAT
+    large = overlay.smoothly(mask, (800, 800))
+    assert set(np.unique(large)) == {0, Region.HAT}
+    steps = np.diff((large == Region.HAT).argmax(1)[100:700])
+    assert np.abs(steps).max() < 100 / 2, "a slanted edge goes on in steps of a small pixel"
+
+
+def test_numbers_are_written_beside_every_point():
+    points = spread(1600, 1200)
+    parse = Parse(np.zeros((1200, 1600), np.uint8), [face(points, np.ones(68))])
+    image = np.zeros((1200, 1600, 3), np.uint8)
+    changed = (overlay.draw(image, parse, numbers=True) != overlay.draw(image, parse)).any(2)
+    for (x, y), (right, down) in zip(points, overlay.directions(points), strict=True):
+        near = changed[max(0, int(y + 40 * down) - 45) :, max(0, int(x + 40 * right) - 45) :][:90, :90]
+        assert near.any()

@@ -1,18 +1,34 @@
-"""The command line: ``facemark predict | serve | stop``."""
+"""The command line: ``facemark predict | serve | stop | info | bench``.
 
+A command is a function; what it needs is imported inside it, so that ``--help`` is quick. Results go to stdout, all
+else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command was misspelt, 130 Ctrl-C.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-app = typer.Typer(help="Facial landmarks by parsing first.", no_args_is_help=True, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from facemark.parser import FaceParser
+
+app = typer.Typer(
+    help="Facial landmarks by parsing first. Exit codes: 0 all went well, 1 something failed, 2 wrong usage.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # a photograph may be called [b].jpg
 RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
+LICENCE = "code MIT; weights for non-commercial research only, as are those fine-tuned from the released ones"
 
 
 def fail(message: object) -> typer.Exit:
     """Say in one sentence what was wrong; answers the exit, with code 1, to be raised."""
+    if isinstance(message, OSError) and message.strerror:  # without its number
+        message = f"{message.filename}: {message.strerror}" if message.filename else message.strerror
     console.print(f"facemark: {message}", style="red")
     return typer.Exit(1)
 
@@ -24,65 +40,139 @@ def model_files() -> tuple[Path, Path]:
     for files in ((WEIGHTS, LANDMARKS), RELEASED):
         if all(file.is_file() for file in files):
             return files
-    raise fail("there are no weights here; fetch the released ones with: dvc pull weights.dvc, or train: make repro")
+    raise fail(
+        "there are no weights here; go to the project's folder and fetch the released ones with: "
+        "dvc pull weights.dvc, or train: make repro"
+    )
+
+
+def load_parser() -> "FaceParser":
+    """The parser with the model of :func:`model_files`."""
+    from facemark.parser import FaceParser
+
+    try:
+        return FaceParser(*model_files())
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+
+
+def model_card() -> dict[str, str]:
+    """What answers say of the model: its name, this package's version, and the md5 of the weights."""
+    import hashlib
+    from importlib.metadata import version
+
+    md5 = hashlib.md5(model_files()[0].read_bytes(), usedforsecurity=False).hexdigest()
+    return {"name": "facemark", "version": version("facemark"), "weights": md5}
 
 
 @app.command()
 def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photographs: JPEG, PNG, WebP, BMP or TIFF.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Photographs (JPEG, PNG, WebP, BMP, TIFF) and videos (MP4, MOV, AVI, MKV, WebM): files, folders with "
+            "all that lies in them, quoted patterns such as 'trip/**/*.jpg', or - for a photograph on stdin.",
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Where to draw: a file, or a folder for many.")
+        Path | None,
+        typer.Option("--out", "-o", help="Draw mask and points: into a file, or a folder, which is made if need be."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the endpoint's answer, one line a photograph.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the endpoint's answer, a line a photograph or frame, with its path.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a table: a row a face, 0-based pixels.")
+    ] = None,
+    pts: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write 300-W's .pts files: one a face, 1-based pixels.")
+    ] = None,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Draw the index of each point as well.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave the points of videos as found, unsmoothed.")] = False,
 ) -> None:
-    """Find faces and their landmarks; without options, say how many."""
-    from PIL import Image
-    from rich.progress import track
+    """Find faces, their regions and their 68 landmarks.
 
-    from facemark import answer, images, overlay
-    from facemark.parser import FaceParser
+    Without options a line a photograph says how many faces it shows; a file that cannot be read is named, the others
+    are done all the same, and the exit code is 1.
 
-    if out and len(photos) > 1 and not out.is_dir():
-        raise fail(f"several photographs need a folder to be drawn into, and {out} is none")
-    try:
-        parser = FaceParser(*model_files())
-    except (OSError, ValueError) as error:
-        raise fail(error) from error
-    failed = False
-    for photo in track(photos, "parsing", console=console, disable=len(photos) == 1):
+    In drawings yellow points were seen and dark blue ones guessed; small pictures are enlarged. Drawn videos are MP4
+    and have no sound.
+
+    - facemark predict photo.jpg -o drawn.png
+    - facemark predict holiday -o drawn --csv faces.csv
+    - facemark predict clip.mp4 -o drawn.mp4 --json > points.jsonl
+    """
+    from contextlib import ExitStack
+
+    from rich.progress import Progress
+
+    from facemark import inputs as given
+    from facemark import results
+
+    failures, sources = [], []
+    for argument in inputs:
         try:
-            image = images.decode(photo.read_bytes())
-        except OSError as error:
-            fail(f"{photo} cannot be read: {error.strerror}")
-            failed = True
-            continue
-        except images.RequestError as error:
-            fail(f"{photo}: {error}")
-            failed = True
-            continue
-        parse = parser([image])[0]
-        if json:
-            print(answer.dumps(answer.answer(parse, answer.Options(), {"name": "facemark"})).decode())
-        if out:
-            target = out / f"{photo.stem}.png" if out.is_dir() else out
-            try:
-                Image.fromarray(overlay.draw(image, parse)).save(target)
-            except (OSError, ValueError) as error:
-                raise fail(f"{target} cannot be written; name a .png or .jpg in a folder that exists") from error
-        if not json:
-            scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
-            console.print(f"{photo}: {len(parse.faces)} face(s)" + (f", score {scores}" if scores else ""))
-    raise typer.Exit(int(failed))
+            sources += given.find(argument)
+        except (OSError, ValueError) as error:
+            failures.append(fail(error))
+    sources = list(dict.fromkeys(sources))
+    if numbers and not out:
+        raise typer.BadParameter("--numbers are drawn; say where with --out")
+    if out and (phrase := results.objection(out, sources)):
+        raise typer.BadParameter(phrase)
+    if not sources:
+        raise typer.Exit(1)
+    parser, model = load_parser(), model_card()
+
+    shots = given.shots(sources, lambda message: failures.append(fail(message)))
+    quiet = bool(out or json or csv or pts)
+    faces, pictures, people = 0, 0, {}
+    try:
+        with ExitStack() as stack:
+            table = stack.enter_context(csv.open("w", newline="")) if csv else None
+            written = stack.enter_context(results.Results(sources, model, json, table, pts, out, numbers))
+            bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+            task = bar.add_task("parsing", total=len(sources))
+            for shot, parse, tracks in given.parsed(parser, shots, smooth=not raw):
+                try:
+                    written.add(shot, parse, tracks)
+                except results.TakenError as error:
+                    failures.append(fail(error))
+                faces, pictures = faces + len(tracks), pictures + 1
+                bar.advance(task, 1 / shot.video.length if shot.video else 1)
+                if shot.video:
+                    people.setdefault(shot.source, set()).update(tracks)
+                elif not quiet:
+                    scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
+                    print(f"{shot.source.path}: {len(tracks)} face(s)" + (f", score {scores}" if scores else ""))
+    except BrokenPipeError:  # whoever reads has had enough
+        raise
+    except OSError as error:
+        raise fail(error) from error
+    if not quiet:
+        for video, tracks in people.items():
+            print(f"{video.path}: {len(tracks)} face(s)")
+    elif console.is_terminal:
+        console.print(f"{faces} face(s) in {pictures} picture(s)")
+    raise typer.Exit(int(bool(failures)))
 
 
 @app.command()
 def serve(
     archive: Annotated[Path, typer.Argument(help="The archive that the pipeline built.")] = Path("build/facemark.mar"),
-    port: Annotated[int, typer.Option(help="Of the predictions; the four above it are used as well.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65531, help="Of the predictions; the four above it are used as well.")
+    ] = 8080,
 ) -> None:
-    """Start TorchServe on loopback and print a curl line that works as pasted."""
+    """Start TorchServe on loopback and print a curl line that works as pasted.
+
+    It goes on in the background until facemark stop ends it.
+    """
     from facemark import serving
 
+    if not serving.SETTINGS.is_dir():
+        raise fail(f"there is no folder {serving.SETTINGS} with the server's settings; go to the project's folder")
     try:
         with console.status("starting TorchServe"):
             endpoint = serving.start(archive, port)
@@ -95,10 +185,80 @@ def serve(
 
 @app.command()
 def stop() -> None:
-    """End the server that ``facemark serve`` started here."""
+    """End the server that facemark serve started here."""
     from facemark import serving
 
     console.print("stopped" if serving.stop() else "no server runs here")
+
+
+@app.command()
+def info() -> None:
+    """Say which model runs here, on what, and under which licence."""
+    import torch
+
+    from facemark.labels import CLASSES
+
+    parser, card, (weights, landmarks) = load_parser(), model_card(), model_files()
+    number = str(parser.precision).removeprefix("torch.")
+    lines = {
+        "version": card["version"],
+        "weights": f"{weights}, md5 {card['weights']}",
+        "landmarks": f"{landmarks}, 68 points in the order of iBUG",
+        "licence": LICENCE,
+        "classes": ", ".join(CLASSES),
+        "input": f"portraits of {parser.size} × {parser.size} pixels",
+        "device": f"{parser.device}, {number}, {torch.get_num_threads()} thread(s)",
+    }
+    for name, value in lines.items():
+        print(f"{name:10} {value}")
+
+
+@app.command()
+def bench(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[INPUT...]", help="Photographs, as for predict; else starter faces.")
+    ] = None,
+) -> None:
+    """Measure this machine on up to 16 photographs: the time of each step, and pictures a second."""
+    from collections import defaultdict
+    from itertools import islice
+    from statistics import median
+    from time import perf_counter
+
+    from rich.progress import track
+
+    from facemark import answer, overlay
+    from facemark import inputs as given
+
+    try:
+        sources = [source for argument in inputs or ["data/test/images"] for source in given.find(argument)]
+    except (OSError, ValueError) as error:
+        raise fail(error if inputs else "there are no starter faces here; name photographs, or: dvc pull") from error
+    images = [shot.image for shot in islice(given.shots(sources, fail), 16)]
+    if not images:
+        raise typer.Exit(1)
+    parser, times = load_parser(), defaultdict(list)
+    parser(images[:1])  # the first is slower
+
+    def timed(step: str, work: Callable[..., Any], *arguments: object) -> Any:
+        start = perf_counter()
+        done = work(*arguments)
+        times[step].append(perf_counter() - start)
+        return done
+
+    for image in track(images, "measuring", console=console, transient=True, disable=not console.is_terminal):
+        timed("find faces and look closer", parser.portraits, [image])
+        (parse,) = timed("predict", parser, [image])
+        timed("JSON", answer.answer, parse, answer.Options(), {})
+        timed("draw", overlay.draw, image, parse)
+    timed("batch", parser, images)
+
+    middle = {step: median(each) for step, each in times.items()}
+    middle["points and mask"] = middle["predict"] - middle["find faces and look closer"]
+    for step in ("find faces and look closer", "points and mask", "JSON", "draw"):
+        print(f"{step:28}{1000 * middle[step]:7.0f} ms")
+    print(f"{'one at a time':28}{1 / middle['predict']:7.2f} pictures a second")
+    print(f"{f'a batch of {len(images)}':28}{len(images) / middle['batch']:7.2f} pictures a second")
 
 
 if __name__ == "__main__":

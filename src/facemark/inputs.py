@@ -1,0 +1,127 @@
+"""What is given on the command line → pictures and what is found in them: files, folders, patterns, stdin, videos."""
+
+import glob
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facemark import images
+from facemark.parser import FaceParser, Parse
+from facemark.video import SUFFIXES as VIDEOS
+from facemark.video import Follower, Video
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+BATCH, BATCH_PIXELS = 8, 20_000_000
+"""A batch has no more pictures than this, and no more pixels unless one picture alone has."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One photograph or video."""
+
+    path: Path
+    name: Path
+    """What its results are called: its path inside the folder or pattern it was found by."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its suffix is that of a video."""
+        return self.path.suffix.lower() in VIDEOS
+
+    def shots(self) -> Iterator["Shot"]:
+        """Its pictures, one by one; raises OSError, ValueError or RequestError where they cannot be read."""
+        if self.is_video:
+            video = Video.open(self.path)
+            number = -1
+            for number, frame in enumerate(video.frames()):
+                yield Shot(self, frame, number, number / video.fps, video)
+            if number < 0:
+                raise ValueError("no frame of the video can be read")
+        else:
+            data = sys.stdin.buffer.read() if self.path == STDIN.path else self.path.read_bytes()
+            yield Shot(self, images.decode(data, max_bytes=len(data)))
+
+
+STDIN = Source(Path("-"), Path("stdin.png"))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture, H × W × 3 RGB; of a video also its number, from 0, and its time in seconds."""
+
+    source: Source
+    image: np.ndarray
+    frame: int | None = None
+    time: float | None = None
+    video: Video | None = None
+
+
+def find(argument: str) -> list[Source]:
+    """The photographs and videos that an argument stands for.
+
+    A folder stands for all in it, however deep, whose suffix is that of a picture or video; hidden ones are left out.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: the pattern is none.
+    """
+    path = Path(argument)
+    if path == STDIN.path:
+        return [STDIN]
+    if path.is_dir():
+        base, below = path, sorted(path.rglob("*"))
+        found = [file for file in below if file.suffix.lower() in PHOTOS + VIDEOS and file.is_file()]
+        found = [file for file in found if not any(part.startswith(".") for part in file.relative_to(base).parts)]
+    elif path.exists() or not glob.has_magic(argument):
+        base, found = path.parent, [path]
+    else:
+        base = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+        found = [file for file in sorted(base.glob(str(path.relative_to(base)))) if file.is_file()]
+    if not found:
+        kinds = ", ".join(suffix[1:] for suffix in PHOTOS + VIDEOS)
+        raise FileNotFoundError(f"there are no pictures at {argument}; it may be a folder of {kinds} files, or a file")
+    return [Source(file, file.relative_to(base)) for file in found]
+
+
+def shots(sources: list[Source], failed: Callable[[str], None]) -> Iterator[Shot]:
+    """The pictures of all sources; one that cannot be read is told to ``failed`` in a sentence, and left out."""
+    for source in sources:
+        try:
+            yield from source.shots()
+        except OSError as error:
+            failed(f"{source.path} cannot be read: {error.strerror or error}")
+        except ValueError as error:
+            failed(f"{source.path}: {error}")
+
+
+def parsed(
+    parser: FaceParser, all_shots: Iterator[Shot], smooth: bool = True
+) -> Iterator[tuple[Shot, Parse, list[int]]]:
+    """Each picture, what is found in it, and the number of each face: of a video, that of the person, from 0."""
+    source, follow = None, Follower(smooth)
+    for batch in batches(all_shots):
+        for shot, parse in zip(batch, parser([shot.image for shot in batch]), strict=True):
+            if shot.video is None:
+                yield shot, parse, list(range(len(parse.faces)))
+                continue
+            if shot.source != source:
+                source, follow = shot.source, Follower(smooth)
+            followed = follow(parse.faces, shot.time)
+            yield shot, Parse(parse.mask, [face for _, face in followed]), [number for number, _ in followed]
+
+
+def batches(all_shots: Iterator[Shot]) -> Iterator[list[Shot]]:
+    """Gather pictures into batches that fit into memory."""
+    batch, pixels = [], 0
+    for shot in all_shots:
+        size = shot.image.shape[0] * shot.image.shape[1]
+        if batch and (len(batch) == BATCH or pixels + size > BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(shot)
+        pixels += size
+    if batch:
+        yield batch

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, batches, find
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    for name in ("one.jpg", "a/two.PNG", "a/b/three.mp4", "a/notes.txt", "a/.hidden/four.jpg", "[b]five.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        ("one.jpg", ["one.jpg"]),
+        ("a", ["b/three.mp4", "two.PNG"]),
+        (".", ["[b]five.webp", "a/b/three.mp4", "a/two.PNG", "one.jpg"]),
+        ("a/*.PNG", ["two.PNG"]),
+        ("a/**/*.*4", ["b/three.mp4"]),
+        ("[b]five.webp", ["[b]five.webp"]),
+        ("missing.jpg", ["missing.jpg"]),
+    ],
+)
+def test_what_an_argument_stands_for(album, argument, names):
+    found = find(argument)
+    assert sorted(str(source.name) for source in found) == names
+    assert all(source.path.is_file() or argument == "missing.jpg" for source in found)
+
+
+def test_a_whole_path_is_called_by_its_name(album):
+    assert find(str(album / "a" / "two.PNG"))[0].name == Path("two.PNG")
+    assert find("-") == [STDIN]
+
+
+@pytest.mark.parametrize("argument", ["nothing*.jpg", "empty"])
+def test_nothing_found_is_told(album, argument):
+    (album / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no pictures at"):
+        find(argument)
+
+
+def test_batches_keep_the_order_and_fit_into_memory():
+    small, large = (Shot(STDIN, np.zeros((side, side, 3), np.uint8)) for side in (10, int((0.7 * BATCH_PIXELS) ** 0.5)))
+    given = [small] * (BATCH + 1) + [large, large, small]
+    made = list(batches(iter(given)))
+    assert [shot for batch in made for shot in batch] == given
+    assert [len(batch) for batch in made] == [BATCH, 2, 2]
