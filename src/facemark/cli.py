@@ -101,5 +101,25 @@ def stop() -> None:
     console.print("stopped" if serving.stop() else "no server runs here")
 
 
+@app.command()
+def demo(port: Annotated[int, typer.Option(help="Of the page.")] = 7860) -> None:
+    """Open a page that shows what is found in a photograph: by the endpoint if one runs here, else by itself."""
+    import threading
+
+    try:
+        from facemark import demo as site
+    except ModuleNotFoundError as error:
+        raise fail(f"the page needs {error.name}; install it with: pip install -e '.[demo]'") from error
+    try:
+        with console.status("opening the page"):
+            client = site.running_client()
+            ask = site.by_client(client) if client else site.by_parser(site.FaceParser(*model_files()))
+        with site.served(ask, port) as url:
+            console.print(f"open {url}   answered by: {client.url if client else 'this process'}   end it with: Ctrl+C")
+            threading.Event().wait()
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+
+
 if __name__ == "__main__":
     app()

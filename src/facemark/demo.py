@@ -8,7 +8,8 @@ import base64
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -183,32 +184,36 @@ def page(ask: Ask) -> gr.Blocks:
     return blocks
 
 
-def launch(ask: Ask, port: int, block: bool = True) -> gr.Blocks:
-    """Open the page on loopback, at http://127.0.0.1:``port``; with ``block``, until a person ends it.
+@contextmanager
+def served(ask: Ask, port: int) -> Iterator[str]:
+    """Serve the page on loopback as long as the block runs; answers its address.
 
-    Uploaded photographs are kept in a folder that goes when this process ends.
+    Uploaded photographs and what is made of them lie in a folder that goes when the block ends.
 
     Raises:
         OSError: the port is in use.
     """
-    cache = tempfile.TemporaryDirectory(prefix="facemark-")
-    os.environ["GRADIO_TEMP_DIR"] = cache.name
-    blocks = page(ask)
-    blocks.cache = cache
-    blocks.launch(
-        server_name="127.0.0.1",
-        server_port=port,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=not block,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        css=CSS,
-    )
-    return blocks
+    if serving.in_use(port):
+        raise OSError(f"port {port} is in use; choose another with: facemark demo --port {port + 100}")
+    with tempfile.TemporaryDirectory(prefix="facemark-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        blocks = page(ask)
+        try:
+            yield blocks.launch(
+                server_name="127.0.0.1",
+                server_port=port,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                css=CSS,
+            )[1]
+        finally:
+            blocks.close(verbose=False)
 
 
 def show(path: Path, ask: Ask) -> tuple[str, tuple[Path, ...]]:
