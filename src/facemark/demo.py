@@ -147,12 +147,12 @@ def by_client(client: Client) -> Ask:
     return lambda photo: client.parse(photo, mask="png")
 
 
-def running_client() -> Client | None:
-    """A client of the endpoint that ``facemark serve`` started here; None where none runs."""
-    if serving.running() is None:
+def running_client(home: Path = serving.HOME) -> Client | None:
+    """A client of the endpoint that was started in ``home``; None where none runs."""
+    if serving.running(home) is None:
         return None
-    port = re.search(r"inference_address=http://127\.0\.0\.1:(\d+)", (serving.HOME / "config.properties").read_text())
-    return Client(serving.keys(serving.HOME)["inference"]["key"], f"http://127.0.0.1:{port[1]}/predictions/facemark")
+    port = re.search(r"inference_address=http://127\.0\.0\.1:(\d+)", (home / "config.properties").read_text())[1]
+    return Client(serving.keys(home)["inference"]["key"], f"http://127.0.0.1:{port}/predictions/{serving.NAME}")
 
 
 def page(ask: Ask) -> gr.Blocks:
@@ -166,6 +166,7 @@ def page(ask: Ask) -> gr.Blocks:
                     sources=["upload", "webcam"],
                     placeholder="Drop a photograph here,\nor click to choose one",
                     buttons=[],
+                    webcam_options=gr.WebcamOptions(mirror=False),  # left and right would trade places
                     height=260,
                 )
             with gr.Column(scale=2, min_width=300):
