@@ -17,6 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from contourpy import contour_generator
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from facemark import answer, images, labels, overlay, serving
@@ -32,6 +34,8 @@ import gradio as gr
 Ask = Callable[[bytes], Answer]
 """Bytes of a photograph in, the endpoint's answer with its mask out."""
 
+CONFIDENCE = colormaps["cividis"]
+"""Colours from a point with score 0 to one with score 1; their lightness says the same as their hue."""
 LONGEST = 1280
 """Longer side in pixels of the picture as the page shows it; coordinates stay the photograph's own."""
 QUALITY = 90
@@ -79,7 +83,7 @@ LAYERS = "".join(
 )
 LEGEND = """<p class="confidence"><span class="name"><span class="disc seen"></span>seen</span>
 <span class="name"><span class="disc guessed"></span>guessed</span>
-The larger and redder the disc behind a point, the less sure is the point.</p>
+The larger and darker the disc behind a point, the less sure is the point.</p>
 <p>Left and right are those of the person in the picture.</p>"""
 
 CSS = f"""
@@ -98,7 +102,7 @@ footer {{display: none !important}}
 .found .mask path:hover {{fill-opacity: .7}}
 .found .landmarks polyline, .found .landmarks polygon, .found rect {{fill: none; stroke: #fff; pointer-events: none}}
 .found .landmarks circle {{fill: #fff; stroke: #000}}
-.found .confidence circle {{fill-opacity: .75}}
+.found .confidence circle {{fill-opacity: .8; stroke: #fff}}
 .found .current {{fill: #000; stroke: #fff}}
 .found text {{fill: #fff; stroke: #000; paint-order: stroke; pointer-events: none}}
 .found .says {{font-weight: 600}}
@@ -106,8 +110,8 @@ footer {{display: none !important}}
 .found .name {{white-space: nowrap; margin-right: .9em}}
 .swatch, .disc {{display: inline-block; width: .9em; height: .9em; margin-right: .35em; vertical-align: -.1em}}
 .disc {{border-radius: 50%}}
-.disc.seen {{background: rgb{tuple(overlay.SEEN.tolist())}; transform: scale(.7)}}
-.disc.guessed {{background: rgb{tuple(overlay.GUESSED.tolist())}; transform: scale(1.2)}}
+.disc.seen {{background: {to_hex(CONFIDENCE(1.0))}; transform: scale(.7)}}
+.disc.guessed {{background: {to_hex(CONFIDENCE(0.0))}; outline: 1px solid #fff; transform: scale(1.1)}}
 """
 NAMING = """
 const say = target => {
@@ -313,10 +317,10 @@ def layers(face: Face, number: int | None, width: int) -> str:
     for i, ((x, y), score) in enumerate(zip(face.landmarks.points, face.landmarks.scores, strict=True)):
         whose = f"face {number}, " if number else ""
         title = f"<title>{whose}point {i}: {POINTS[i]}, {score:.0%} sure</title>"
-        color = tuple(np.round(overlay.GUESSED + score * (overlay.SEEN - overlay.GUESSED)).astype(int).tolist())
-        place = f'cx="{x}" cy="{y}"'
-        discs.append(f'<circle {place} r="{thin * (3 + 5 * (1 - score)):.2f}" fill="rgb{color}">{title}</circle>')
-        dots.append(f'<circle {place} r="{1.6 * thin:.2f}" stroke-width="{thin / 2:.2f}">{title}</circle>')
+        place, edge = f'cx="{x}" cy="{y}"', f'stroke-width="{thin / 2:.2f}"'
+        color, radius = to_hex(CONFIDENCE(score)), thin * (3 + 5 * (1 - score))
+        discs.append(f'<circle {place} r="{radius:.2f}" fill="{color}" {edge}>{title}</circle>')
+        dots.append(f'<circle {place} r="{1.6 * thin:.2f}" {edge}>{title}</circle>')
     points = np.array(face.landmarks.points)
     lines = [(part, "polyline") for part in overlay.OPEN] + [(part, "polygon") for part in overlay.CLOSED]
     joined = "".join(
