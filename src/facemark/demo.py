@@ -271,6 +271,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
             *(layers(face, i if several else None, width) for i, face in enumerate(found.faces, 1)),
         ]
     )
+    hint = f'<p class="caption" id="caption" aria-live="polite" data-hint="{HINT}">{HINT}</p>'
     swatches = "".join(
         f'<span class="name"><span class="swatch" style="background: rgb{tuple(COLORS[region].tolist())}"></span>'
         f"{name(region)}</span> "
@@ -280,8 +281,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
         f'<p class="says" role="status">{escape(summary(found))}</p>'
         f'<svg class="picture" viewBox="-0.5 -0.5 {width} {height}" tabindex="0" role="img" aria-describedby="caption" '
         f'aria-label="The photograph under its layers">{svg}</svg>'
-        f'<p class="caption" id="caption" aria-live="polite" data-hint="{HINT}">{HINT}</p>'
-        f'<p class="mask">{swatches}</p>{LEGEND if found.faces else ""}'
+        f'{hint if seen else ""}<p class="mask">{swatches}</p>{LEGEND if found.faces else ""}'
     )
 
 
@@ -331,7 +331,7 @@ def layers(face: Face, number: int | None, width: int) -> str:
     says = f"{number}: {face.score:.0%}" if number else f"{face.score:.0%} sure"
     return (
         f'<g class="confidence"><rect x="{x0}" y="{y0}" width="{x1 - x0:.2f}" height="{y1 - y0:.2f}" '
-        f'stroke-width="{thin:.2f}"></rect><text x="{x0}" y="{max(y0 - 3 * thin, letters):.2f}" '
-        f'font-size="{letters:.1f}" stroke-width="{letters / 6:.2f}">{says}</text>{"".join(discs)}</g>'
+        f'stroke-width="{thin:.2f}"></rect>{"".join(discs)}<text x="{x0}" y="{max(y0 - 3 * thin, letters):.2f}" '
+        f'font-size="{letters:.1f}" stroke-width="{letters / 6:.2f}">{says}</text></g>'
         f'<g class="landmarks">{joined}{"".join(dots)}</g>'
     )
