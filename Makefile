@@ -22,7 +22,7 @@ SMALL := $(RESEARCH) \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint bench mlflow serve stop released ablations release-weights clean
+.PHONY: help .venv pull repro test lint bench mlflow serve stop demo released ablations release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ serve: $(READY) ## start TorchServe from build/facemark.mar
 
 stop: $(READY) ## stop TorchServe
 	@facemark stop
+
+demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in your photographs
+	@facemark demo
 
 released: pull ## train weights as the released ones were, on the research data beside the repository
 	@dvc exp run $(RELEASED)

@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop | info | bench``.
+"""The command line: ``facemark predict | serve | stop | info | bench | demo``.
 
 A command is a function; what it needs is imported inside it, so that ``--help`` is quick. Results go to stdout, all
 else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command was misspelt, 130 Ctrl-C.
@@ -199,7 +199,6 @@ def info() -> None:
     from facemark.labels import CLASSES
 
     parser, card, (weights, landmarks) = load_parser(), model_card(), model_files()
-    number = str(parser.precision).removeprefix("torch.")
     lines = {
         "version": card["version"],
         "weights": f"{weights}, md5 {card['weights']}",
@@ -207,7 +206,7 @@ def info() -> None:
         "licence": LICENCE,
         "classes": ", ".join(CLASSES),
         "input": f"portraits of {parser.size} × {parser.size} pixels",
-        "device": f"{parser.device}, {number}, {torch.get_num_threads()} thread(s)",
+        "device": f"{parser.device}, {parser.look.precision}, {torch.get_num_threads()} thread(s)",
     }
     for name, value in lines.items():
         print(f"{name:10} {value}")
@@ -259,6 +258,26 @@ def bench(
         print(f"{step:28}{1000 * middle[step]:7.0f} ms")
     print(f"{'one at a time':28}{1 / middle['predict']:7.2f} pictures a second")
     print(f"{f'a batch of {len(images)}':28}{len(images) / middle['batch']:7.2f} pictures a second")
+
+
+@app.command()
+def demo(port: Annotated[int, typer.Option(help="Of the page.")] = 7860) -> None:
+    """Open a page that shows what is found in a photograph: by the endpoint if one runs here, else by itself."""
+    import threading
+
+    try:
+        from facemark import demo as site
+    except ModuleNotFoundError as error:
+        raise fail(f"the page needs {error.name}; install it with: pip install -e '.[demo]'") from error
+    try:
+        with console.status("opening the page"):
+            client = site.running_client()
+            ask = site.by_client(client) if client else site.by_parser(load_parser())
+        with site.served(ask, port) as url:
+            console.print(f"open {url}   answered by: {client.url if client else 'this process'}   end it with: Ctrl+C")
+            threading.Event().wait()
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
 
 
 if __name__ == "__main__":

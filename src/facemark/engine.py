@@ -1,7 +1,8 @@
 """The network as it runs in production: OpenVINO on the CPU, half precision on a GPU."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import openvino
@@ -10,8 +11,6 @@ from torch import nn
 
 from facemark.model import STRIDE, ParsingNet
 
-Engine = Callable[[list[np.ndarray]], list[np.ndarray]]
-"""H × W × 3 RGB uint8 pictures of any sizes in, 19 × H × W float32 probabilities of each out."""
 BATCH = 16
 """Pictures of one size that a GPU takes at once."""
 
@@ -26,6 +25,16 @@ class Probabilities(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Answer the probabilities of a batch; height and width must be multiples of STRIDE."""
         return self.network(images.permute(0, 3, 1, 2)).softmax(1)
+
+
+class Engine(Protocol):
+    """The network, ready for a device."""
+
+    precision: str
+    """The number format that it computes in: bf16, f16 or f32."""
+
+    def __call__(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        """H × W × 3 RGB uint8 pictures of any sizes in, 19 × H × W float32 probabilities of each out."""
 
 
 def engine(network: ParsingNet, device: torch.device) -> Engine:
@@ -49,11 +58,13 @@ class CpuEngine:
                 looks, example_input=example, input=[openvino.PartialShape([1, -1, -1, 3])]
             )
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self.queue = openvino.AsyncInferQueue(openvino.Core().compile_model(converted, "CPU", settings))
+        compiled = openvino.Core().compile_model(converted, "CPU", settings)
+        self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.queue = openvino.AsyncInferQueue(compiled)
         self.queue.set_callback(self._keep)
 
     def __call__(self, images: list[np.ndarray]) -> list[np.ndarray]:
-        """See :data:`Engine`."""
+        """See :class:`Engine`."""
         found: list = [None] * len(images)
         for i, image in enumerate(images):
             self.queue.start_async([padded(image)[None]], (found, i, image.shape))
@@ -71,9 +82,10 @@ class GpuEngine:
 
     def __init__(self, looks: Probabilities, device: torch.device):
         self.looks, self.device = looks.to(device, memory_format=torch.channels_last), device
+        self.precision = "f16"
 
     def __call__(self, images: list[np.ndarray]) -> list[np.ndarray]:
-        """See :data:`Engine`."""
+        """See :class:`Engine`."""
         found: list = [None] * len(images)
         for batch in batches([image.shape for image in images]):
             regions = self._look(np.stack([padded(images[i]) for i in batch]))

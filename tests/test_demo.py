@@ -1,0 +1,297 @@
+"""The demo page, clicked through in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+import cv2
+import httpx2
+import numpy as np
+import pytest
+from conftest import free_port
+from PIL import Image
+from test_endpoint import PNG, PORTRAIT, encoded
+
+from facemark import demo, images, synthetic
+from facemark.client import Answer, Client, EndpointError
+from facemark.labels import FLIP_POINTS, Region
+from facemark.parser import FaceParser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+def group() -> Image.Image:
+    """A starter picture of several faces, none of them small."""
+    for seed in range(200):
+        drawn = synthetic.draw(seed)
+        across = drawn.points[:, 45, 0] - drawn.points[:, 36, 0]
+        if len(across) > 1 and across.min() > 30:
+            return Image.fromarray(drawn.image)
+    raise AssertionError("no such picture among the first two hundred")
+
+
+def film(image: Image.Image) -> bytes:
+    """A film of one picture, in the form that the browser takes for its camera's."""
+    width, height = (side // 2 * 2 for side in image.size)
+    frame = cv2.cvtColor(np.array(image)[:height, :width], cv2.COLOR_RGB2YUV_I420).tobytes()
+    return f"YUV4MPEG2 W{width} H{height} F5:1 C420\n".encode() + b"FRAME\n" + frame
+
+
+@pytest.fixture(scope="module")
+def ask(released):
+    return demo.by_parser(FaceParser(*released))
+
+
+@pytest.fixture(scope="module")
+def url(ask):
+    with demo.served(ask, free_port()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A browser whose camera sees a starter face."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not program:
+        pytest.skip(f"there is no browser; install Debian's chromium, or another of {', '.join(BROWSERS)}")
+    from playwright.sync_api import sync_playwright
+
+    seen = tmp_path_factory.mktemp("camera") / "seen.y4m"
+    seen.write_bytes(film(PORTRAIT))
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    camera += [f"--use-file-for-fake-video-capture={seen}"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def page(browser, url, request):
+    """The page in a window of a desk's or a phone's size; nothing but this machine may be asked for."""
+    page = browser.new_page(viewport=request.param)
+    page.set_default_timeout(120_000)  # a busy machine may take long to look at a picture
+    asked, faults = [], []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("pageerror", lambda fault: faults.append(fault))
+    page.goto(url)
+    page.locator("input[type=file]").wait_for(state="attached")
+    yield page
+    page.close()
+    assert all(address.startswith((url, "data:", "blob:")) for address in asked)
+    assert not faults
+
+
+def drop(page, name: str, data: bytes) -> str:
+    """Give the page a photograph; answers what it says of it."""
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+    page.locator(".says").wait_for()
+    return page.locator(".says").inner_text()
+
+
+def test_a_face_is_shown_under_its_layers_and_named(page, ask, tmp_path):
+    (face,) = ask(PNG).faces
+    assert drop(page, "me.png", PNG) == f"One face: {face.score:.0%} sure."
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    dots = page.locator(".landmarks circle")
+    assert dots.count() == page.locator(".confidence circle").count() == 68
+    for layer in ("Mask", "Landmarks", "Confidence"):
+        there = page.locator(f".picture .{layer.lower()}")
+        for shown in (True, False):
+            assert there.is_visible() == shown
+            page.get_by_label(layer, exact=True).click()
+        assert there.is_visible()
+
+    page.locator(".picture").scroll_into_view_if_needed()
+    caption, across = page.locator(".caption"), page.locator(".picture").bounding_box()
+    x, y = np.array(face.landmarks.points[30]) + 0.5
+    page.get_by_label("Confidence").uncheck()
+    scale = min(across["width"] / PORTRAIT.width, across["height"] / PORTRAIT.height)
+    left = across["x"] + (across["width"] - scale * PORTRAIT.width) / 2
+    page.mouse.move(left + scale * x, across["y"] + scale * y)
+    assert caption.inner_text() == f"point 30: nose, tip, {face.landmarks.scores[30]:.0%} sure"
+    page.get_by_label("Landmarks").uncheck()
+    page.mouse.move(left + scale * x, across["y"] + scale * (y + 1))
+    assert caption.inner_text() == "nose"
+
+    for name, suffix in (("JSON", "me.json"), ("PNG", "me-landmarks.png")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert download.value.suggested_filename == suffix
+        download.value.save_as(tmp_path / suffix)
+    assert Answer.model_validate_json((tmp_path / "me.json").read_bytes()).faces == [face]
+    assert Image.open(tmp_path / "me-landmarks.png").size == PORTRAIT.size
+
+
+def test_the_faces_of_a_group_have_numbers(page, ask):
+    picture = encoded(group())
+    found = ask(picture).faces
+    assert len(found) > 1
+    assert drop(page, "us.png", picture).startswith(f"{len(found)} faces: ")
+    numbers = page.locator(".picture text").all_text_contents()
+    assert numbers == [f"{i}: {face.score:.0%}" for i, face in enumerate(found, 1)]
+
+
+def test_what_cannot_be_shown_is_told_in_a_sentence(page):
+    empty = encoded(Image.new("RGB", (320, 240), "grey"))
+    assert drop(page, "wall.png", empty).startswith("No face was found.")
+    assert page.locator(".picture").is_visible()
+    page.get_by_label("Remove Image").click()
+    page.locator(".picture").wait_for(state="detached")
+
+    assert "truncated or broken" in drop(page, "broken.png", PNG[:2000])
+    assert not page.get_by_role("button", name="JSON").is_visible()
+    assert not page.get_by_label("Mask").is_visible()
+    page.get_by_label("Remove Image").click()
+    page.locator(".says").wait_for(state="detached")
+
+    huge = encoded(Image.new("1", (8000, 7000)))
+    assert f"at most {images.MAX_PIXELS:,} are taken" in drop(page, "huge.png", huge)
+
+
+@pytest.mark.parametrize("page", [DESK], indirect=True)
+def test_the_keyboard_is_enough(page):
+    def focused() -> str:
+        return page.evaluate(
+            "document.activeElement.ariaLabel || document.activeElement.id || document.activeElement.innerText"
+        )
+
+    def walk_to(name: str) -> None:
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if name in focused():
+                return
+        raise AssertionError(f"the tabulator does not lead to {name}")
+
+    walk_to("upload")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files({"name": "me.png", "mimeType": "image/png", "buffer": PNG})
+    page.locator(".picture").wait_for()
+    walk_to("show-mask")
+    page.keyboard.press("Space")
+    assert not page.locator(".picture .mask").is_visible()
+    walk_to("photograph")
+    for key, point in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 67)):
+        page.keyboard.press(key)
+        assert page.locator(".caption").inner_text().startswith(f"point {point}: {demo.POINTS[point]}, ")
+    walk_to("JSON")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "me.json"
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_the_camera_takes_photographs_that_are_not_mirrored(page, ask):
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Webcam").click()
+    page.wait_for_function("document.querySelector('video').videoWidth > 2")
+    page.get_by_label("capture photo").click()
+    page.locator(".says").wait_for()
+    assert page.locator(".says").inner_text().startswith("One face: ")
+    nose = float(page.locator(".landmarks circle").nth(30).get_attribute("cx"))
+    assert nose == pytest.approx(ask(PNG).faces[0].landmarks.points[30][0], abs=5)
+
+
+def test_only_uploaded_files_are_read(url, tmp_path):
+    """A request made by hand that names another file of this machine is refused."""
+    (tmp_path / "private.png").write_bytes(PNG)
+    photo = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}
+    with httpx2.Client(base_url=url + "gradio_api/queue/", timeout=60) as http:
+        http.post("join", json={"data": [photo], "fn_index": 0, "session_hash": "me"}).raise_for_status()
+        with http.stream("GET", "data", params={"session_hash": "me"}) as events:
+            done = next(line for line in events.iter_lines() if "process_completed" in line)
+    assert json.loads(done.removeprefix("data: "))["success"] is False
+    assert "svg" not in done
+
+
+def test_the_endpoint_and_the_parser_show_the_same(endpoint, ask, tmp_path):
+    (tmp_path / "me.png").write_bytes(PNG)
+    with Client(endpoint.token, endpoint.url) as client:
+        html, (answer, drawn) = demo.show(tmp_path / "me.png", demo.by_client(client))
+    (there,), (here,) = Answer.model_validate_json(answer.read_bytes()).faces, ask(PNG).faces
+    assert np.array(there.landmarks.points) == pytest.approx(np.array(here.landmarks.points), abs=0.5)
+    assert html.count("<circle") == 2 * 68
+    assert Image.open(drawn).size == PORTRAIT.size
+
+
+def refuse(error: Exception) -> demo.Ask:
+    def ask(_: bytes) -> Answer:
+        raise error
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (EndpointError(503, "Busy", "the queue is <full>"), "The queue is &lt;full&gt;."),
+        (TimeoutError("it did not answer in time"), "It did not answer in time."),
+    ],
+)
+def test_what_an_endpoint_refuses_is_told_and_escaped(tmp_path, error, says):
+    (tmp_path / "me.png").write_bytes(PNG)
+    html, files = demo.show(tmp_path / "me.png", refuse(error))
+    assert says in html
+    assert files == ()
+
+
+def test_an_endpoint_that_is_gone_is_told(tmp_path):
+    (tmp_path / "me.png").write_bytes(PNG)
+    with Client("token", "http://127.0.0.1:9/predictions/facemark") as client:
+        html, _ = demo.show(tmp_path / "me.png", demo.by_client(client))
+    assert "cannot be reached" in html
+    assert "make serve" in html
+
+
+def test_names_of_points_and_regions_trade_sides_in_a_mirror():
+    sides = {"left": "right", "right": "left"}
+
+    def mirrored(name: str) -> str:
+        return re.sub("left|right", lambda side: sides[side[0]], name)
+
+    assert [demo.POINTS[i] for i in FLIP_POINTS] == [mirrored(name) for name in demo.POINTS]
+    names = [demo.name(region) for region in Region]
+    assert len(set(names)) == len(Region)
+    assert {mirrored(name) for name in names} == set(names)
+
+
+@pytest.mark.parametrize(("scale", "box"), [(1, (1.5, 0.5, 3.5, 1.5)), (0.5, (3.5, 1.5, 7.5, 3.5))])
+def test_a_region_lies_where_its_pixels_do(scale, box):
+    inside = np.zeros((4, 6), bool)
+    inside[1, 2:4] = True
+    path = re.search('d="([^"]*)"', demo.area(inside, scale, Region.NOSE))[1]
+    x, y = np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path), float).T
+    assert (x.min(), y.min(), x.max(), y.max()) == box
+
+
+def test_the_command_opens_the_page(released, tmp_path):
+    (tmp_path / "weights").symlink_to(released[0].parent.absolute())
+    command = [sys.executable, "-m", "facemark.cli", "demo", "--port", str(free_port())]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            told = next(line for line in process.stderr if "open http" in line)
+            assert "this process" in told
+            assert b"Facemark" in urllib.request.urlopen(told.split()[1]).read()
+        finally:
+            process.terminate()
+
+
+def test_a_taken_port_is_told(url, ask):
+    port = int(url.rstrip("/").rsplit(":", 1)[1])
+    with pytest.raises(OSError, match=f"port {port} is in use"), demo.served(ask, port):
+        pass
+
+
+def test_where_an_endpoint_runs_the_page_asks_it(endpoint, server_home, tmp_path):
+    assert demo.running_client(tmp_path) is None
+    with demo.running_client(server_home) as client:
+        assert client.url == endpoint.url
+        assert len(client.parse(PNG).faces) == 1
