@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop``."""
+"""The command line: ``facemark predict | serve | stop | promote | rollback | archive``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +99,56 @@ def stop() -> None:
     from facemark import serving
 
     console.print("stopped" if serving.stop() else "no server runs here")
+
+
+@app.command()
+def promote() -> None:
+    """Make the model built here the registry's champion, unless it is worse than the one that is."""
+    from rich.table import Table
+
+    from facemark.promote import promote
+    from facemark.settings import load_params
+
+    try:
+        decision = promote(load_params())
+    except LookupError as error:
+        raise fail(error) from error
+    table = Table("", "champion", "challenger", "limit", "")
+    for each in decision.comparisons:
+        values = (each.champion, each.challenger, each.limit)
+        shown = ["–" if value is None else f"{value:.2f}" for value in values]
+        table.add_row(each.figure, *shown, "worse" if each.worse else "")
+    if decision.comparisons:
+        console.print(table)
+    if not decision.promoted:
+        raise fail(decision)
+    print(decision)
+
+
+@app.command()
+def rollback() -> None:
+    """Make the version champion again that the champion replaced."""
+    from facemark import registry
+
+    try:
+        fallen, back = registry.roll_back()
+    except LookupError as error:
+        raise fail(error) from error
+    print(f"version {back.version} is champion again, in place of version {fallen.version}")
+
+
+@app.command()
+def archive(
+    version: Annotated[str, typer.Argument(help="Of the registry: champion, challenger, or a number.")] = "champion",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The archive to write.")] = Path("build/champion.mar"),
+) -> None:
+    """Pack a registered model for TorchServe; then: facemark serve ARCHIVE."""
+    from facemark.stages.archive import from_registry
+
+    try:
+        from_registry(version, out)
+    except LookupError as error:
+        raise fail(error) from error
 
 
 if __name__ == "__main__":
