@@ -11,7 +11,6 @@ import time
 import cv2
 import mlflow
 import pandas as pd
-import pytest
 import yaml
 from clone import ROOT, TINY
 
@@ -47,7 +46,7 @@ def test_one_run_holds_the_pass_and_its_stages(clone):
     data, lock = (yaml.safe_load((clone.folder / name).read_text()) for name in ("data.dvc", "dvc.lock"))
     outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     expected = {
-        "git.commit": clone.run("git", "rev-parse", "HEAD").strip(),
+        "git.commit": clone.run("git", "rev-parse", "HEAD^").strip(),  # HEAD has the dvc.lock of it
         "git.dirty": "false",
         "data.starter.md5": data["outs"][0]["md5"],
         "model.md5": outs["build/train/model.safetensors"],
@@ -62,8 +61,8 @@ def test_the_run_of_training_has_curves_machine_and_data(clone):
     md5 = clone.pass_of("train").data.tags["data.starter.md5"]
     inputs = {tag.value: each.dataset for each in run.inputs.dataset_inputs for tag in each.tags}
     assert {name: (each.name, each.digest) for name, each in inputs.items()} == {
-        "training": ("starter", md5),
-        "validation": ("starter", md5),
+        "training": ("starter/train", md5),
+        "validation": ("starter/val", md5),
     }
     assert json.loads(inputs["training"].profile)["num_rows"] == 8
 
@@ -83,12 +82,13 @@ def test_the_run_of_evaluation_has_pictures_and_its_model_the_figures(clone):
 
 def test_the_logged_model_loads_and_answers_like_the_endpoint(clone):
     model = mlflow.pyfunc.load_model(f"runs:/{clone.run_of('evaluate')}/model")
-    example = model.predict(model.input_example)
-    assert example[0]["image"] == {"width": 320, "height": 320}
+    assert "faces" in model.predict(model.input_example)[0]
 
-    picture = cv2.imencode(".png", synthetic.draw(3).image)[1].tobytes()
+    drawn = synthetic.draw(3).image
+    picture = cv2.imencode(".png", drawn)[1].tobytes()
     good, broken = model.predict(pd.DataFrame({"image": [picture, picture[:99]]}), params={"mask": "png"})
     names = {"name", "version", "revision", "data"}
+    assert good["image"] == {"width": drawn.shape[1], "height": drawn.shape[0]}
     assert good["model"].keys() == names
     assert good["model"]["revision"] == clone.pass_of("evaluate").data.tags["git.commit"]
     assert good["mask"]["encoding"] == "png"

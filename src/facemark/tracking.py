@@ -175,7 +175,7 @@ def dataset(name: str, index: Path, source: Path, split: str) -> PandasDataset:
     """
     rows = pd.read_csv(index, dtype=str)
     digest = lineage().get(f"data.{name}.md5")
-    return mlflow.data.from_pandas(rows[rows.split == split], str(source), name=name, digest=digest)
+    return mlflow.data.from_pandas(rows[rows.split == split], str(source), name=f"{name}/{split}", digest=digest)
 
 
 def lineage() -> dict[str, str]:
