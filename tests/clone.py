@@ -34,7 +34,10 @@ class Clone:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "GIT_"))}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environment = inherited | {"PATH": path, "PYTHONPATH": str(folder / "src"), "DVC_NO_ANALYTICS": "1"}
-        self.environment["MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"] = "1"
+        self.environment |= {
+            "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
 
         for name in subprocess.check_output(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True

@@ -1,5 +1,7 @@
 """The registry: what is promoted and why, rolling back, and archives from it, in SQLite and over HTTP."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -57,7 +59,7 @@ def test_the_rules_speak_of_the_worst_damage():
 
 
 def champion() -> str:
-    return registry.find("champion").version
+    return str(registry.find("champion").version)
 
 
 def test_promoting_packing_and_rolling_back(clone, tmp_path):
@@ -73,7 +75,7 @@ def test_promoting_packing_and_rolling_back(clone, tmp_path):
     assert champion() == "1"
     clone.run("dvc", "repro", "evaluate")
     assert "by no rule of params.yaml is it worse than version 1" in clone.run("facemark", "promote")
-    assert champion() == registry.find("challenger").version == "2"
+    assert champion() == str(registry.find("challenger").version) == "2"
 
     assert "version 1 is champion again" in clone.run("facemark", "rollback")
     assert champion() == "1"
@@ -88,7 +90,8 @@ def server(clone, tmp_path):
     command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
     command += ["--artifacts-destination", str(tmp_path / "artifacts")]
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([sys.executable, "-m", *command], env=clone.environment, start_new_session=True)
+    environment = clone.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of evaluations by the server
+    process = subprocess.Popen([sys.executable, "-m", *command], env=environment, start_new_session=True)
     before = mlflow.get_tracking_uri()
     try:
         deadline = time.monotonic() + 120
@@ -100,7 +103,7 @@ def server(clone, tmp_path):
         yield url
     finally:
         mlflow.set_tracking_uri(before)
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
@@ -116,7 +119,6 @@ def test_a_worse_model_is_refused_over_http(clone, server, released):
         return clone.run(*command, expect=expect, MLFLOW_TRACKING_URI=server)
 
     clone.change({"evaluate": TINY["evaluate"] | {"overlays": 3}})
-    assert "dvc repro -f evaluate" in run("facemark", "promote", expect=1) or True
     run("dvc", "repro", "evaluate")
     assert clone.pass_of("evaluate").data.metrics["evaluate/test/mean_f1"] >= 0
     run("facemark", "promote")

@@ -152,6 +152,6 @@ def promote(params: Params) -> Decision:
     registry.tag(version, values | {"decision": str(decision)})
     if decision.promoted:
         if champion:
-            registry.tag(version, {"replaced": champion.version})
+            registry.tag(version, {"replaced": str(champion.version)})
         registry.name(version, registry.CHAMPION)
     return decision
