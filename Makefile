@@ -22,7 +22,7 @@ SMALL := $(RESEARCH) \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint bench mlflow serve stop demo released ablations release-weights clean
+.PHONY: help .venv pull repro test lint bench mlflow serve champion stop demo released ablations release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ mlflow: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
 
 serve: $(READY) ## start TorchServe from build/facemark.mar
 	@facemark serve
+
+champion: $(READY) ## start TorchServe from the registry's champion
+	@facemark archive champion && facemark serve build/champion.mar
 
 stop: $(READY) ## stop TorchServe
 	@facemark stop

@@ -1,8 +1,10 @@
 import socket
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
+from clone import Clone
 
 from facemark import model, serving, synthetic
 from facemark.landmarks import LandmarkModel
@@ -47,6 +49,26 @@ def endpoint(server_home, released):
     archive("0.0.1", *released, server_home.parent / "facemark.mar")
     yield serving.start(server_home.parent / "facemark.mar", free_port(), server_home)
     serving.stop(server_home)
+
+
+@pytest.fixture(scope="session")
+def first_repro(tmp_path_factory):
+    """A clone of the project with the pipeline run once, which takes a minute, and its dvc.lock committed."""
+    clone = Clone(tmp_path_factory.mktemp("pipeline") / "clone")
+    clone.run("dvc", "repro")
+    clone.run("git", "add", "dvc.lock")
+    clone.run("git", "commit", "--quiet", "--message", "A first pass")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def clone(first_repro):
+    """That clone with what the first run left; this process looks into its MLflow store."""
+    first_repro.settle()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{first_repro.folder}/mlflow.db")
+    yield first_repro
+    mlflow.set_tracking_uri(before)
 
 
 def free_port() -> int:

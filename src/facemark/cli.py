@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop | info | bench | demo``.
+"""The command line: ``facemark predict | serve | stop | info | bench | demo | promote | rollback | archive``.
 
 A command is a function; what it needs is imported inside it, so that ``--help`` is quick. Results go to stdout, all
 else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command was misspelt, 130 Ctrl-C.
@@ -277,6 +277,55 @@ def demo(port: Annotated[int, typer.Option(help="Of the page.")] = 7860) -> None
             console.print(f"open {url}   answered by: {client.url if client else 'this process'}   end it with: Ctrl+C")
             threading.Event().wait()
     except (OSError, ValueError) as error:
+
+
+@app.command()
+def promote() -> None:
+    """Make the model built here the registry's champion, unless it is worse than the one that is."""
+    from rich.table import Table
+
+    from facemark.promote import promote
+    from facemark.settings import load_params
+
+    try:
+        decision = promote(load_params())
+    except LookupError as error:
+        raise fail(error) from error
+    table = Table("", "champion", "challenger", "limit", "")
+    for each in decision.comparisons:
+        values = (each.champion, each.challenger, each.limit)
+        shown = ["–" if value is None else f"{value:.2f}" for value in values]
+        table.add_row(each.figure, *shown, "worse" if each.worse else "")
+    if decision.comparisons:
+        console.print(table)
+    if not decision.promoted:
+        raise fail(decision)
+    print(decision)
+
+
+@app.command()
+def rollback() -> None:
+    """Make the version champion again that the champion replaced."""
+    from facemark import registry
+
+    try:
+        fallen, back = registry.roll_back()
+    except LookupError as error:
+        raise fail(error) from error
+    print(f"version {back.version} is champion again, in place of version {fallen.version}")
+
+
+@app.command()
+def archive(
+    version: Annotated[str, typer.Argument(help="Of the registry: champion, challenger, or a number.")] = "champion",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The archive to write.")] = Path("build/champion.mar"),
+) -> None:
+    """Pack a registered model for TorchServe; then: facemark serve ARCHIVE."""
+    from facemark.stages.archive import from_registry
+
+    try:
+        from_registry(version, out)
+    except LookupError as error:
         raise fail(error) from error
 
 

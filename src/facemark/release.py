@@ -43,11 +43,16 @@ def worse(new: dict, old: dict) -> list[str]:
     return found
 
 
+def stale() -> str | None:
+    """A sentence that names the stages which changed since the last evaluation, None where none did."""
+    changed = json.loads(subprocess.check_output(["dvc", "status", "--json", "evaluate"], text=True))
+    return f"{', '.join(changed)} changed since the last evaluation; run: dvc repro evaluate" if changed else None
+
+
 def objections() -> list[str]:
     """Everything that speaks against releasing what the pipeline built, each a sentence."""
-    stale = json.loads(subprocess.check_output(["dvc", "status", "--json", "evaluate"], text=True))
-    if stale:
-        return [f"{', '.join(stale)} changed since the last evaluation; run: dvc repro evaluate"]
+    if changed := stale():
+        return [changed]
     network, _ = model.load(WEIGHTS)
     LandmarkModel.load(LANDMARKS)
     found = []

@@ -81,9 +81,23 @@ def plot_groups(landmarks: dict, out: Path) -> None:
 
 
 def plot_robustness(robustness: dict[str, dict[str, float]], out: Path) -> None:
-    """Write how much of the mean F1 is left under each damage, and how many times larger the NME is."""
+    """Write how much of the mean F1 is left under each damage, and how many times larger the NME is, and draw it."""
     rows = [[name, row.get("mean_f1_kept", ""), row.get("nme_grown", "")] for name, row in robustness.items()]
     write_csv(out / "robustness.csv", ["damage", "mean_f1_kept", "nme_grown"], rows)
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, figure_name, label in (
+        (left, "mean_f1_kept", "mean F1, as a share of that without damage"),
+        (right, "nme_grown", "NME, as a multiple of that without damage"),
+    ):
+        axes.barh(list(robustness), [row.get(figure_name, 0) for row in robustness.values()], color="#4878a8")
+        axes.axvline(1, color="grey", linestyle=":")
+        axes.set(xlabel=label)
+        axes.grid(axis="x", alpha=0.3)
+    left.invert_yaxis()
+    figure.suptitle("What damages cost")
+    figure.savefig(out / "robustness.png", dpi=100)
 
 
 def fitted(image: np.ndarray) -> np.ndarray:

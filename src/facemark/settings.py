@@ -1,4 +1,4 @@
-"""The shape of ``params.yaml``: one section a stage, checked before anything runs."""
+"""The shape of ``params.yaml``: one section a stage, and two beside them, checked before anything runs."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -121,6 +121,43 @@ class Archive(Section):
     version: str
 
 
+class Promote(Section):
+    """By how much a challenger may be worse than the champion on the same test pictures and still replace it."""
+
+    mean_f1: Annotated[float, Field(ge=0)]
+    robustness: Annotated[float, Field(ge=0)]
+    found: Annotated[float, Field(ge=0)]
+    nme: Annotated[float, Field(ge=0)]
+    latency: Annotated[float, Field(ge=0)]
+
+
+class Range(Section):
+    """Where a sweep looks for a value, evenly over the orders of magnitude."""
+
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low, {self.low}, is above high, {self.high}")
+        return self
+
+
+class Sweep(Section):
+    """The phases that a trial trains for, and the values of ``train`` that are looked for."""
+
+    phases: Annotated[list[Phase], Field(min_length=1)]
+    search: Annotated[dict[str, Range], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _numbers_of_train(self) -> Self:
+        numbers = [name for name, field in Train.model_fields.items() if field.annotation is float]
+        if unknown := self.search.keys() - set(numbers):
+            raise ValueError(f"{', '.join(unknown)} cannot be searched; these can: {', '.join(numbers)}")
+        return self
+
+
 class Params(Section):
     """The whole of ``params.yaml``."""
 
@@ -129,6 +166,12 @@ class Params(Section):
     calibrate: Calibrate
     evaluate: Evaluate
     archive: Archive
+    promote: Promote
+    sweep: Sweep
+
+    def of_stages(self) -> dict:
+        """What a pass of the pipeline depends on, in plain Python types."""
+        return self.model_dump(mode="json", exclude={"promote", "sweep"})
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:

@@ -10,11 +10,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import yaml
-
-import facemark
+from facemark import registry, tracking
 from facemark.settings import LANDMARKS, WEIGHTS, load_params
-from facemark.tracking import lineage
 
 OUT = Path("build/facemark.mar")
 SERVE = Path("serve")
@@ -22,20 +19,23 @@ HASHES = "SHA256SUMS"
 """File of the archive with the SHA-256 of all others, as ``sha256sum --check`` reads it."""
 
 
-def revision() -> str:
-    """The git commit, with ``-dirty`` where tracked files differ from it; ``unknown`` outside a repository."""
-    tags = lineage()
-    return tags.get("git.commit", "unknown") + ("-dirty" if tags.get("git.dirty") == "true" else "")
-
-
-def data_md5() -> str:
-    """DVC's md5 of the training data; ``unknown`` where ``data.dvc`` is not there."""
-    pointer = Path("data.dvc")
-    return yaml.safe_load(pointer.read_text())["outs"][0]["md5"] if pointer.exists() else "unknown"
-
-
-def archive(version: str, weights: Path, landmarks: Path, out: Path) -> None:
+def archive(
+    version: str,
+    weights: Path,
+    landmarks: Path,
+    out: Path,
+    names: dict | None = None,
+    package: Path = registry.PACKAGE,
+) -> None:
     """Pack handler, package, weights, landmark model and their names into ``out``; the same in, the same bytes out.
+
+    Args:
+        version: of the archive.
+        weights: file written by :func:`facemark.model.save`.
+        landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`.
+        out: the file to write.
+        names: what the model calls itself in answers; by default this version, commit and data.
+        package: the folder of the package that is to run it.
 
     Raises:
         SystemExit: the archiver refused; its own words are printed.
@@ -43,12 +43,10 @@ def archive(version: str, weights: Path, landmarks: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         extra, work = Path(folder, "extra"), Path(folder, "work")
         work.mkdir()
-        shutil.copytree(
-            Path(facemark.__file__).parent, extra / "facemark", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(package, extra / "facemark", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(weights, extra / "model.safetensors")
         shutil.copy(landmarks, extra / "landmarks.npz")
-        model = {"name": "facemark", "version": version, "revision": revision(), "data": data_md5()}
+        model = names or tracking.identity(version)
         (extra / "model.json").write_text(json.dumps(model))
         command = [str(Path(sys.executable).with_name("torch-model-archiver")), "--archive-format", "no-archive"]
         command += ["--model-name", "facemark", "--version", version, "--export-path", folder]
@@ -73,5 +71,20 @@ def pack(folder: Path, out: Path) -> None:
             mar.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
+def from_registry(which: str, out: Path) -> None:
+    """Pack a registered version, with the package that it was evaluated with and this repository's handler.
+
+    Raises:
+        LookupError: the registry has no version with this alias or number.
+    """
+    version = registry.find(which)
+    with tempfile.TemporaryDirectory() as folder:
+        weights, landmarks, names, package = registry.parts(registry.fetch(version, Path(folder)))
+        archive(names["version"], weights, landmarks, out, names, package)
+
+
 if __name__ == "__main__":
-    archive(load_params().archive.version, WEIGHTS, LANDMARKS, OUT)
+    params = load_params()
+    with tracking.stage("archive", params.of_stages()) as runs:
+        archive(params.archive.version, WEIGHTS, LANDMARKS, OUT)
+        tracking.tag(runs, {"archive.md5": registry.md5(OUT)})

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import numpy as np
 from rich.progress import track
 
+from facemark import tracking
 from facemark.damage import board, rescaled
 from facemark.datasets import Sample, read_image, read_index, read_points
 from facemark.geometry import apply
@@ -59,8 +61,10 @@ def astray(face: np.ndarray) -> float:
     return float(np.linalg.norm(offsets, axis=1).max())
 
 
-def calibrate(params: Params, weights: Path, out: Path) -> None:
+def calibrate(params: Params, weights: Path, out: Path) -> int:
     """Show the parser the training faces that have points, teach them to the landmark model, and write it.
+
+    Answers how many faces it learned from.
 
     Raises:
         SystemExit: there is no model to start from and no face to learn from.
@@ -80,8 +84,11 @@ def calibrate(params: Params, weights: Path, out: Path) -> None:
         model = model.learn(faces)
     model.save(out)
     print(f"learned from {len(faces)} faces in {len(some)} pictures")
+    return len(faces)
 
 
 if __name__ == "__main__":
     LANDMARKS.parent.mkdir(parents=True, exist_ok=True)
-    calibrate(load_params(), WEIGHTS, LANDMARKS)
+    params = load_params()
+    with tracking.stage("calibrate", params.of_stages()):
+        mlflow.log_metric("faces", calibrate(params, WEIGHTS, LANDMARKS))

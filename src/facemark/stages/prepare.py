@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 from rich.progress import track
 
+from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points
 from facemark.geometry import centroid
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
@@ -214,4 +216,8 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    prepare(sys.argv[1], load_params().prepare, PREPARED / sys.argv[1])
+    name, params = sys.argv[1], load_params()
+    with tracking.stage(f"prepare@{name}", params.of_stages()):
+        prepare(name, params.prepare, PREPARED / name)
+        for file in ("statistics.json", "set_aside.csv"):
+            mlflow.log_artifact(PREPARED / name / file)

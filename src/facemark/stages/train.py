@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import mlflow
 import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from facemark import model, tracking
+from facemark import model, registry, tracking
 from facemark.datasets import read_index
 from facemark.settings import WEIGHTS, Params, load_params
 from facemark.stages.prepare import PREPARED, class_weights
@@ -22,10 +23,10 @@ OUT = WEIGHTS.parent
 CHECKPOINTS = Path("build/checkpoints")
 
 
-def fingerprint(params: Params, folders: list[Path]) -> str:
+def fingerprint(params: Params) -> str:
     """A name for this very training: another dataset, start or parameter never resumes its checkpoints."""
     state = hashlib.sha256(params.train.model_dump_json().encode())
-    for path in [*(folder / "index.csv" for folder in folders), Path(params.train.start_from)]:
+    for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), Path(params.train.start_from)]:
         if path.is_file():
             state.update(path.read_bytes())
     return state.hexdigest()[:16]
@@ -59,8 +60,8 @@ def start(params: Params) -> model.ParsingNet:
     return model.build(params.train.encoder_weights)
 
 
-def write(fit: L.Trainer, network: model.ParsingNet, size: int, logs: Path, run_id: str) -> None:
-    """Write what the stage declares: the best epoch's averaged weights, its figures, the curves, the run's id."""
+def write(fit: L.Trainer, network: model.ParsingNet, size: int, logs: Path) -> dict:
+    """Write what the stage declares: the best epoch's averaged weights, the curves, and its figures; answers these."""
     best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     network.load_state_dict({k.removeprefix("network."): v for k, v in best.items() if k.startswith("network.")})
     OUT.mkdir(parents=True, exist_ok=True)
@@ -68,11 +69,15 @@ def write(fit: L.Trainer, network: model.ParsingNet, size: int, logs: Path, run_
     curves(logs, OUT / "curves.csv")
     figures = {"epochs": fit.current_epoch, "best_mean_f1": float(fit.checkpoint_callback.best_model_score)}
     (OUT / "metrics.json").write_text(json.dumps(figures, indent=1))
-    (OUT / "run_id.txt").write_text(run_id)
+    return figures
 
 
-def train(params: Params) -> None:
-    """Train, or go on training, and write the result; every process of a distributed training runs this."""
+def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[L.Trainer, model.ParsingNet]:
+    """Train the network, or go on from the checkpoints; answers the trainer when all is done.
+
+    Raises:
+        SystemExit: there is nothing to validate on, or training was interrupted.
+    """
     settings = params.train
     L.seed_everything(settings.seed, workers=True, verbose=False)
     keep_memory()
@@ -87,20 +92,27 @@ def train(params: Params) -> None:
     if not data.val:
         raise SystemExit("no dataset has masks in its val split, by which the best epoch is told; add one that has")
     task = ParsingTask(network, settings, class_weights(pixels(folders)).tolist())
-    checkpoints = CHECKPOINTS / fingerprint(params, folders)
-    record = checkpoints / "run_id.txt"
-    with tracking.run(params.model_dump(mode="json"), record) as run_id:
-        log = CSVLogger(checkpoints, name="logs")
-        fit = trainer(settings, checkpoints, [log, tracking.logger(run_id)])
-        if fit.is_global_zero:
-            record.parent.mkdir(parents=True, exist_ok=True)
-            record.write_text(run_id)
-        last = checkpoints / f"{LAST}.ckpt"
-        fit.fit(task, data, ckpt_path=last if last.exists() else None)
-        if fit.interrupted:
-            raise SystemExit("training was interrupted; the same command goes on from the last finished epoch")
-        if fit.is_global_zero:
-            write(fit, network, settings.phases[-1].size, checkpoints / "logs", run_id)
+    done = trainer(settings, checkpoints, [CSVLogger(checkpoints, name="logs"), tracking.logger(runs)])
+    last = checkpoints / f"{LAST}.ckpt"
+    done.fit(task, data, ckpt_path=last if last.exists() else None)
+    if done.interrupted:
+        raise SystemExit("training was interrupted; the same command goes on from the last finished epoch")
+    return done, network
+
+
+def train(params: Params) -> None:
+    """Train, or go on training, and write the result; every process of a distributed training runs this."""
+    checkpoints = CHECKPOINTS / fingerprint(params)
+    with tracking.stage("train", params.of_stages()) as runs:
+        done, network = fit(params, checkpoints, runs)
+        if done.is_global_zero:
+            figures = write(done, network, params.train.phases[-1].size, checkpoints / "logs")
+            mlflow.log_metrics(tracking.flatten(figures, "train/"), run_id=runs.whole)
+            tracking.tag(runs, {"model.md5": registry.md5(WEIGHTS)})
+            for name, dataset in params.prepare.datasets.items():
+                index = PREPARED / name / "index.csv"
+                for split, context in (("train", "training"), ("val", "validation")):
+                    mlflow.log_input(tracking.dataset(name, index, dataset.path, split), context)
             shutil.rmtree(checkpoints)
 
 
