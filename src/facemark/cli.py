@@ -277,6 +277,7 @@ def demo(port: Annotated[int, typer.Option(help="Of the page.")] = 7860) -> None
             console.print(f"open {url}   answered by: {client.url if client else 'this process'}   end it with: Ctrl+C")
             threading.Event().wait()
     except (OSError, ValueError) as error:
+        raise fail(error) from error
 
 
 @app.command()
