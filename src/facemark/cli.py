@@ -4,6 +4,7 @@ A command is a function; what it needs is imported inside it, so that ``--help``
 else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command was misspelt, 130 Ctrl-C.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -119,6 +120,8 @@ def predict(
     sources = list(dict.fromkeys(sources))
     if numbers and not out:
         raise typer.BadParameter("--numbers are drawn; say where with --out")
+    if csv and csv.resolve() in {source.path.resolve() for source in sources}:
+        raise typer.BadParameter(f"{csv} is an input; name another file with --csv")
     if out and (phrase := results.objection(out, sources)):
         raise typer.BadParameter(phrase)
     if not sources:
@@ -132,7 +135,14 @@ def predict(
         with ExitStack() as stack:
             table = stack.enter_context(csv.open("w", newline="")) if csv else None
             written = stack.enter_context(results.Results(sources, model, json, table, pts, out, numbers))
-            bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+            bar = stack.enter_context(
+                Progress(
+                    console=console,
+                    transient=True,
+                    disable=not console.is_terminal,
+                    redirect_stdout=sys.stdout.isatty(),  # what is piped is not for the screen
+                )
+            )
             task = bar.add_task("parsing", total=len(sources))
             for shot, parse, tracks in given.parsed(parser, shots, smooth=not raw):
                 try:

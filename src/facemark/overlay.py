@@ -4,6 +4,8 @@ Dark blue is a point that was guessed, yellow one that was seen: cividis (Nuñez
 whose lightness says the same as its hue, so that it reads in colour-blind eyes and in print.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -59,14 +61,13 @@ def enlarged(image: np.ndarray, parse: Parse, numbers: bool = False) -> tuple[np
         return image, parse
     matrix, (height, width) = scaled(factor), image.shape[:2]
     faces = [
-        Face(
-            apply(matrix, face.box.reshape(2, 2)).ravel(),
-            face.score,
-            apply(matrix, face.points),
-            face.scores,
-            apply(matrix, face.pupils),
-            apply(matrix, face.mouth_center),
-            {},
+        replace(
+            face,
+            box=apply(matrix, face.box.reshape(2, 2)).ravel(),
+            points=apply(matrix, face.points),
+            pupils=apply(matrix, face.pupils),
+            mouth_center=apply(matrix, face.mouth_center),
+            regions={},
         )
         for face in parse.faces
     ]
