@@ -58,12 +58,13 @@ def load_parser() -> "FaceParser":
 
 
 def model_card() -> dict[str, str]:
-    """What answers say of the model: its name, this package's version, and the md5 of the weights."""
+    """What answers say of the model: the endpoint's names, of which only an archive knows all, and the md5."""
     import hashlib
     from importlib.metadata import version
 
     md5 = hashlib.md5(model_files()[0].read_bytes(), usedforsecurity=False).hexdigest()
-    return {"name": "facemark", "version": version("facemark"), "weights": md5}
+    unknown = {"revision": "unknown", "data": "unknown"}
+    return {"name": "facemark", "version": version("facemark")} | unknown | {"weights": md5}
 
 
 @app.command()
