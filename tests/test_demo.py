@@ -79,8 +79,7 @@ def page(browser, url, request):
     asked, faults = [], []
     page.on("request", lambda sent: asked.append(sent.url))
     page.on("pageerror", lambda fault: faults.append(fault))
-    page.goto(url)
-    page.locator("input[type=file]").wait_for(state="attached")
+    page.goto(url, wait_until="networkidle")  # before, Gradio builds the page and may build it again
     yield page
     page.close()
     assert all(address.startswith((url, "data:", "blob:")) for address in asked)
