@@ -77,14 +77,14 @@ released: pull ## train weights as the released ones were, on the research data 
 	@dvc exp run $(RELEASED)
 
 ablations: pull ## small trainings that show what each part of the recipe is worth; then: dvc exp show
-	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 64, epochs: 6}]' train
+	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 64, epochs: 4}]' train
 	@dvc exp run --name no-wild-faces $(SMALL) -S ++prepare.datasets.landmarks68.weight=1e-9 \
-		-S 'train.phases=[{size: 64, epochs: 10}]' train
+		-S 'train.phases=[{size: 64, epochs: 7}]' train
 	@dvc exp run --name no-starter-faces $(SMALL) -S ++prepare.datasets.starter.weight=1e-9 \
-		-S 'train.phases=[{size: 64, epochs: 7}]' train
+		-S 'train.phases=[{size: 64, epochs: 5}]' train
 	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
-		-S 'train.phases=[{size: 64, epochs: 7}]' train
-	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 64, epochs: 6}]' train
+		-S 'train.phases=[{size: 64, epochs: 5}]' train
+	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 64, epochs: 4}]' train
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release
