@@ -133,7 +133,8 @@ def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
     if not shutil.which(RUN[language][0]):
         pytest.skip(f"{RUN[language][0]} is not installed")
     PORTRAIT.save(tmp_path / "photo.jpg", quality=95)
-    code = code.replace("http://127.0.0.1:8080/predictions/facemark", endpoint.url)
+    code = code.replace("http://127.0.0.1:8082/metrics", endpoint.metrics)
+    code = code.replace("http://127.0.0.1:8080", endpoint.url.removesuffix("/predictions/facemark"))
     done = subprocess.run(
         [*RUN[language], code],
         cwd=tmp_path,
@@ -145,4 +146,4 @@ def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
     if "drawn.png" in code:
         assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
     else:
-        assert "sure" in done.stdout or '"faces":[{' in done.stdout
+        assert any(each in done.stdout for each in ("sure", '"faces":[{', '"Healthy"', "facemark_requests_total"))

