@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_endpoint import PNG, PORTRAIT
+from test_endpoint import PNG, PORTRAIT, port_of
 
 from facemark.client import ATTEMPTS, AsyncClient, Client, EndpointError
 
@@ -129,12 +129,14 @@ def test_it_needs_no_torch():
 
 
 @pytest.mark.parametrize(("language", "code"), EXAMPLES, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(EXAMPLES)])
-def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
+def test_the_examples_run_as_printed(endpoint, server_home, tmp_path, language, code):
     if not shutil.which(RUN[language][0]):
         pytest.skip(f"{RUN[language][0]} is not installed")
     PORTRAIT.save(tmp_path / "photo.jpg", quality=95)
-    code = code.replace("http://127.0.0.1:8082/metrics", endpoint.metrics)
-    code = code.replace("http://127.0.0.1:8080", endpoint.url.removesuffix("/predictions/facemark"))
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "serve").symlink_to(server_home)
+    for i in range(3):
+        code = code.replace(f"127.0.0.1:{8080 + i}", f"127.0.0.1:{port_of(endpoint) + i}")
     done = subprocess.run(
         [*RUN[language], code],
         cwd=tmp_path,
@@ -146,4 +148,5 @@ def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
     if "drawn.png" in code:
         assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
     else:
-        assert any(each in done.stdout for each in ("sure", '"faces":[{', '"Healthy"', "facemark_requests_total"))
+        shown = ("sure", '"faces":[{', '"Healthy"', '"READY"', "facemark_requests_total")
+        assert any(each in done.stdout for each in shown)

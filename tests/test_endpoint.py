@@ -452,8 +452,10 @@ def test_each_request_leaves_one_line_and_no_picture(endpoint, server_home):
     assert facts.items() <= lines[ids[0]].items()
     facts = {"outcome": "UnsupportedFormat", "bytes": len(BAD["noise"][0]), "width": None, "faces": None}
     assert facts.items() <= lines[ids[-1]].items()
+    assert post(endpoint, PNG, Content_Type="application/x-www-form-urlencoded").status == 500  # and quotes the body
     text = b"".join(file.read_bytes() for file in (server_home / "server.log", *(server_home / "logs").iterdir()))
     assert PNG[200:216] not in text
+    assert b"Invalid hex" not in text
     assert base64.b64encode(PNG)[300:324] not in text
     assert BAD["noise"][0][:20] not in text
 
