@@ -22,7 +22,8 @@ SMALL := $(RESEARCH) \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint bench mlflow serve champion stop demo released ablations release-weights clean
+.PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
+.PHONY: released ablations release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ repro: pull ## run the pipeline; what is up to date is not run again
 
 test: pull lint ## lint and test
 	@pytest
+
+soak: pull ## thousands of hostile requests, killed workers, overruns and stops against the real server
+	@pytest tests/test_faults.py -m '' -rP
 
 lint: $(READY) ## check style and formatting
 	@ruff check

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import sys
+import tempfile
 import time
 from http import HTTPStatus
 from pathlib import Path
@@ -17,7 +18,7 @@ from ts.torch_handler.base_handler import BaseHandler
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from facemark import answer, request
+from facemark import answer, confine, request, telemetry
 from facemark.images import RequestError
 from facemark.parser import FaceParser, Parse
 from facemark.request import Request
@@ -33,11 +34,24 @@ def check(folder: Path) -> None:
             raise ValueError(f"{name} is not the file that was archived; build the archive again: dvc repro archive")
 
 
+def headers(context, index: int) -> dict[str, str]:
+    """The headers of a request, names in lower case."""
+    found = context.get_all_request_header(index) or {}
+    # a form's fields stand among the headers, each with a dict of its own
+    return {name.lower(): value for name, value in found.items() if isinstance(value, str)}
+
+
 class FacemarkHandler(BaseHandler):
     """Loads the parser once and answers batches."""
 
     def initialize(self, context) -> None:
-        """Check the unpacked archive, load weights, landmark model and limits from it, and parse once to warm up."""
+        """Check the unpacked archive, load weights, landmark model and limits from it, and parse once to warm up.
+
+        From the first, the worker can write to its temporary folder alone, and to the devices that CUDA needs.
+        """
+        devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
+        if not confine.writes_to(Path(tempfile.gettempdir()), [each for each in devices if not each.is_dir()]):
+            log.warning("this system has no Landlock: the worker may write wherever its user may")
         folder = Path(context.system_properties["model_dir"])
         check(folder)
         gpu = context.system_properties.get("gpu_id")
@@ -55,24 +69,27 @@ class FacemarkHandler(BaseHandler):
 
     def handle(self, data: list[dict], context) -> list[bytes]:
         """Answer a batch of requests, one response each, in their order."""
+        telemetry.observe(context.metrics, "batch_size", len(data))
         start = time.perf_counter()
         requests = [self._read(i, item, context) for i, item in enumerate(data)]
-        context.metrics.add_time("DecodeTime", 1000 * (time.perf_counter() - start))
-        good = [request for request in requests if isinstance(request, Request)]
-        start = time.perf_counter()
-        parses = iter(self._parse([request.image for request in good]))
-        context.metrics.add_time("ParseTime", 1000 * (time.perf_counter() - start))
-        return [
-            self._respond(i, request, next(parses) if isinstance(request, Request) else None, context)
+        decoded = self._took("decode", start, context)
+        parses = iter(self._parse([request.image for request in requests if isinstance(request, Request)]))
+        parsed = self._took("parse", decoded, context)
+        answers = [
+            self._respond(i, request, next(parses) if isinstance(request, Request) else None, context, start)
             for i, request in enumerate(requests)
         ]
+        self._took("answer", parsed, context)
+        return answers
+
+    def _took(self, stage: str, since: float, context) -> float:
+        now = time.perf_counter()
+        telemetry.observe(context.metrics, "stage_seconds", now - since, stage=stage)
+        return now
 
     def _read(self, index: int, item: dict, context) -> Request | Exception:
-        headers = context.get_all_request_header(index) or {}
-        # a form's fields stand among the headers, each with a dict of its own
-        headers = {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
         try:
-            return Request(item, headers, self.limits)
+            return Request(item, headers(context, index), self.limits)
         except RequestError as error:
             return error
         except Exception as error:
@@ -86,19 +103,37 @@ class FacemarkHandler(BaseHandler):
             log.exception("a batch of %d failed", len(pictures))
             return [error] if len(pictures) == 1 else [self._parse([picture])[0] for picture in pictures]
 
-    def _respond(self, index: int, asked: Request | Exception, parse: Parse | Exception | None, context) -> bytes:
-        error = asked if parse is None else parse
-        if isinstance(error, Parse):
+    def _respond(
+        self, index: int, asked: Request | Exception, parse: Parse | Exception | None, context, start: float
+    ) -> bytes:
+        body, kind, error = self._answer(asked, asked if parse is None else parse)
+        outcome, code = (error.kind, error.code) if error else ("ok", HTTPStatus.OK)
+        context.set_response_status(code, HTTPStatus(code).phrase, index)
+        context.set_response_content_type(index, kind)
+        telemetry.count(context.metrics, "requests_total", 1, outcome=outcome)
+        height, width, _ = asked.image.shape if isinstance(asked, Request) else (None, None, None)
+        if not error:
+            telemetry.faces(context.metrics, parse)
+        telemetry.record(
+            context.get_request_id(index),
+            outcome,
+            code=int(code),
+            bytes=int(size) if (size := headers(context, index).get("content-length", "")).isdecimal() else None,
+            width=width,
+            height=height,
+            faces=None if error else len(parse.faces),
+            milliseconds=round(1000 * (time.perf_counter() - start)),
+        )
+        return body
+
+    def _answer(self, asked: Request | Exception, found: Parse | Exception) -> tuple[bytes, str, RequestError | None]:
+        """Body, content type and, where it is one, the error of an answer."""
+        if isinstance(found, Parse):
             try:
-                body, kind = asked.answer(error, self.model)
-                context.metrics.add_counter("Faces", len(error.faces))
-                context.set_response_content_type(index, kind)
-                return body
+                return *asked.answer(found, self.model), None
             except Exception as failure:
                 log.exception("an answer failed")
-                error = failure
-        if not isinstance(error, RequestError):
-            error = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
-        context.set_response_status(error.code, HTTPStatus(error.code).phrase, index)
-        context.set_response_content_type(index, request.JSON)
-        return answer.dumps(answer.error(error.code, error.kind, str(error)))
+                found = failure
+        if not isinstance(found, RequestError):
+            found = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
+        return answer.dumps(answer.error(found.code, found.kind, str(found))), request.JSON, found

@@ -9,7 +9,7 @@ import threading
 import documents
 import numpy as np
 import pytest
-from test_endpoint import PNG, PORTRAIT
+from test_endpoint import PNG, PORTRAIT, port_of
 
 from facemark.client import ATTEMPTS, AsyncClient, Client, EndpointError
 
@@ -126,14 +126,18 @@ def test_it_needs_no_torch():
 
 
 @pytest.mark.parametrize(("language", "code"), EXAMPLES, ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(EXAMPLES)])
-def test_the_examples_run_as_printed(endpoint, tmp_path, language, code):
+def test_the_examples_run_as_printed(endpoint, server_home, tmp_path, language, code):
     if not shutil.which(documents.INTERPRETERS[language][0]):
         pytest.skip(f"{documents.INTERPRETERS[language][0]} is not installed")
     PORTRAIT.save(tmp_path / "photo.jpg", quality=95)
-    code = code.replace("http://127.0.0.1:8080/predictions/facemark", endpoint.url)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "serve").symlink_to(server_home)
+    for i in range(3):
+        code = code.replace(f"127.0.0.1:{8080 + i}", f"127.0.0.1:{port_of(endpoint) + i}")
     done = documents.run(language, code, tmp_path, TOKEN=endpoint.token)
     assert done.returncode == 0, done.stderr
     if "drawn.png" in code:
         assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
     else:
-        assert "sure" in done.stdout or '"faces":[{' in done.stdout
+        shown = ("sure", '"faces":[{', '"Healthy"', '"READY"', "facemark_requests_total")
+        assert any(each in done.stdout for each in shown)

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import re
 import shutil
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -53,7 +55,8 @@ PNG = encoded(PORTRAIT)
 
 class Reply:
     def __init__(self, status: int, headers, body: bytes):
-        self.status, self.kind, self.body = status, headers.get("Content-Type", "").split(";")[0], body
+        self.status, self.headers, self.body = status, headers, body
+        self.kind = headers.get("Content-Type", "").split(";")[0]
 
     @property
     def json(self) -> dict:
@@ -61,16 +64,22 @@ class Reply:
         return json.loads(self.body)
 
 
-def post(endpoint, body: bytes, token: str | None = None, **headers: str) -> Reply:
-    headers = {"Content-Type": "application/octet-stream"} | {k.replace("_", "-"): v for k, v in headers.items()}
-    if token != "":
-        headers["Authorization"] = f"Bearer {token or endpoint.token}"
-    request = urllib.request.Request(endpoint.url, body, headers, method="POST")
+def ask(url: str, token: str = "", body: bytes | None = None, **headers: str) -> Reply:
+    """Post a body, or get where there is none; without a token where it is empty."""
+    headers = {k.replace("_", "-"): v for k, v in headers.items()}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(url, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=120) as response:
             return Reply(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
         return Reply(error.code, error.headers, error.read())
+
+
+def post(endpoint, body: bytes, token: str | None = None, **headers: str) -> Reply:
+    token = endpoint.token if token is None else token
+    return ask(endpoint.url, token, body, **({"Content_Type": "application/octet-stream"} | headers))
 
 
 def multipart(**fields: bytes | str) -> tuple[bytes, str]:
@@ -186,10 +195,10 @@ def test_no_face_is_no_error(endpoint):
     assert reply.json["faces"] == []
 
 
-def bomb() -> bytes:
-    """A PNG of some bytes whose header claims 60,000 × 60,000 pixels."""
+def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
+    """A PNG of some bytes whose header claims another size."""
     head = bytearray(encoded(Image.new("L", (1, 1))))
-    head[16:24] = (60_000).to_bytes(4) * 2
+    head[16:24] = width.to_bytes(4) + height.to_bytes(4)
     head[29:33] = zlib.crc32(head[12:29]).to_bytes(4)
     return bytes(head)
 
@@ -364,13 +373,97 @@ def test_torchserve_has_the_fixes_that_our_advisories_name():
     assert not list(package.rglob("upload_results_to_s3.sh"))
 
 
-def test_metrics_count_requests_and_faces(endpoint):
+def eventually(condition) -> None:
+    """Wait for what the worker prints to reach the metrics and the log, which is not in step with its answers."""
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def samples(endpoint) -> list[tuple[str, dict, float]]:
+    """Name, labels and value of each line of the metrics."""
+    lines = re.findall(r"^(\w+)\{(.*)\} (\S+)$", ask(endpoint.metrics).body.decode(), re.MULTILINE)
+    return [(name, dict(re.findall(r'(\w+)="(.*?)"', labels)), float(value)) for name, labels, value in lines]
+
+
+def total(found: list[tuple[str, dict, float]], name: str, **labels: str) -> float:
+    return sum(value for each, its, value in found if each == f"facemark_{name}" and labels.items() <= its.items())
+
+
+def test_metrics_add_up_to_what_was_asked(endpoint):
+    before = samples(endpoint)
+    two = Image.new("RGB", (2 * PORTRAIT.width, PORTRAIT.height))
+    two.paste(PORTRAIT, (0, 0))
+    two.paste(PORTRAIT, (PORTRAIT.width, 0))
+    replies = [post(endpoint, body) for body in (PNG, encoded(two), BAD["noise"][0], BAD["bomb"][0])]
+    replies.append(post(endpoint, PNG, Facemark_Mask="jpeg"))
+    eventually(lambda: total(samples(endpoint), "requests_total") == total(before, "requests_total") + len(replies))
+    after = samples(endpoint)
+
+    def grown(name: str, **labels: str) -> float:
+        return total(after, name, **labels) - total(before, name, **labels)
+
+    assert grown("requests_total", outcome="ok") == 2
+    for outcome in ("UnsupportedFormat", "ImageTooLarge", "BadOption"):
+        assert grown("requests_total", outcome=outcome) == 1
+    assert (grown("faces_per_picture_count"), grown("faces_per_picture_sum")) == (2, 3)
+    scores = [score for reply in replies[:2] for face in reply.json["faces"] for score in face["landmarks"]["scores"]]
+    assert grown("points_total", confidence="low") == sum(score < 0.5 for score in scores)
+    assert grown("points_total") == len(scores) == 3 * 68
+    assert (grown("batch_size_count"), grown("batch_size_sum")) == (5, 5)
+    for stage in ("decode", "parse", "answer"):
+        assert grown("stage_seconds_count", stage=stage) == 5
+        assert grown("stage_seconds_sum", stage=stage) > 0
+
+
+def test_the_dashboard_asks_for_nothing_that_is_not_measured(endpoint):
     post(endpoint, PNG)
-    request = urllib.request.Request(endpoint.metrics)
-    with urllib.request.urlopen(request, timeout=10) as response:
-        text = response.read().decode()
-    assert "ts_inference_requests_total" in text
-    assert 'Faces{ModelName="facemark"' in text
+    eventually(lambda: total(samples(endpoint), "requests_total"))
+    shown = ask(endpoint.metrics).body.decode()
+    measured = set(re.findall(r"^(?:# TYPE )?(\w+)", shown, re.MULTILINE))
+    panels = json.loads(Path("serve/grafana.json").read_text())["panels"]
+    for panel in panels:
+        assert panel["targets"]
+        for target in panel["targets"]:
+            bare = re.sub(r"\{.*?\}|\[.*?\]|\b(by|without)\s*\(.*?\)", "", target["expr"])
+            asked = set(re.findall(r"\b[a-zA-Z_]\w*\b(?!\s*\()", bare))
+            assert asked
+            assert asked <= measured, panel["title"]
+
+
+def test_each_request_leaves_one_line_and_no_picture(endpoint, server_home):
+    log = server_home / "logs" / "requests.log"
+    raw = post(endpoint, PNG)
+    body, headers = form(data=PNG)
+    replies = [
+        raw,
+        post(endpoint, json.dumps({"image": base64.b64encode(PNG).decode()}).encode(), Content_Type=JSON),
+        post(endpoint, body, **headers),
+        post(endpoint, *BAD["noise"][:1]),
+    ]
+    ids = [reply.headers["x-request-id"] for reply in replies]
+    eventually(lambda: all(log.read_text().count(each) == 1 for each in ids))
+    lines = {line["request"]: line for line in map(json.loads, log.read_text().splitlines())}
+    for each, reply in zip(ids, replies, strict=True):
+        assert lines[each]["code"] == reply.status
+        assert lines[each]["milliseconds"] >= 0
+    facts = {"outcome": "ok", "bytes": len(PNG), "width": PORTRAIT.width, "height": PORTRAIT.height, "faces": 1}
+    assert facts.items() <= lines[ids[0]].items()
+    facts = {"outcome": "UnsupportedFormat", "bytes": len(BAD["noise"][0]), "width": None, "faces": None}
+    assert facts.items() <= lines[ids[-1]].items()
+    assert post(endpoint, PNG, Content_Type="application/x-www-form-urlencoded").status == 500  # and quotes the body
+    text = b"".join(file.read_bytes() for file in (server_home / "server.log", *(server_home / "logs").iterdir()))
+    assert PNG[200:216] not in text
+    assert b"Invalid hex" not in text
+    assert base64.b64encode(PNG)[300:324] not in text
+    assert BAD["noise"][0][:20] not in text
+
+
+def test_health_is_told_to_those_with_the_token(endpoint):
+    base = endpoint.url.removesuffix("/predictions/facemark")
+    assert ask(f"{base}/ping", endpoint.token).json == {"status": "Healthy"}
+    assert ask(f"{base}/ping").status in (400, 401, 403)
 
 
 def test_the_printed_curl_line_works(endpoint, tmp_path):

