@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop``."""
+"""The command line: ``facemark predict | serve | stop | data``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +99,61 @@ def stop() -> None:
     from facemark import serving
 
     console.print("stopped" if serving.stop() else "no server runs here")
+
+
+data = typer.Typer(help="Look at a dataset before training.", no_args_is_help=True)
+app.add_typer(data, name="data")
+Folder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
+Format = Annotated[str, typer.Option(help="As in params.yaml: starter, celebamask, lapa, folder, …")]
+Classes = Annotated[str | None, typer.Option(help="Of format folder: '{0: background, 1: skin, 2: ignore}'.")]
+
+
+def described(folder: Path, form: str, classes: str | None):
+    """The dataset that the options describe."""
+    import yaml
+
+    from facemark.data import dataset
+
+    try:
+        return dataset(folder, form, yaml.safe_load(classes) if classes else None)
+    except (ValueError, yaml.YAMLError) as error:
+        raise fail(error) from error
+
+
+@data.command()
+def check(folder: Folder, format: Format, classes: Classes = None) -> None:
+    """Say what a dataset holds and what is wrong with it; exit code 1 where prepare would refuse it."""
+    from facemark import data
+
+    try:
+        report, found = data.check(described(folder, format, classes))
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    Console().print(report)
+    for image, why in found.bad:
+        console.print(f"{image}: {why}")
+    for refusal in found.refusals("refuse"):
+        fail(refusal)
+    raise typer.Exit(int(bool(found.refusals("refuse"))))
+
+
+@data.command()
+def show(
+    folder: Folder,
+    format: Format,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to draw into.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures, evenly chosen.")] = 12,
+    classes: Classes = None,
+) -> None:
+    """Draw a contact sheet: each picture with its points, beside it its mask."""
+    from facemark import data
+
+    try:
+        data.show(described(folder, format, classes), count).save(out)
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    except (OSError, ValueError) as error:
+        raise fail(f"{out} cannot be written; name a .png or .jpg in a folder that exists") from error
 
 
 if __name__ == "__main__":
