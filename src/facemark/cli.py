@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop | data``."""
+"""The command line: ``facemark predict | batch | serve | stop | data``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +73,35 @@ def predict(
             scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
             console.print(f"{photo}: {len(parse.faces)} face(s)" + (f", score {scores}" if scores else ""))
     raise typer.Exit(int(failed))
+
+
+@app.command()
+def batch(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Pictures: a folder, or s3://bucket/prefix.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where the tables go, likewise.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="One a core, or a GPU, by default.")] = None,
+    address: Annotated[str, typer.Option(help="Of a Ray cluster; local starts Ray here.")] = "local",
+) -> None:
+    """Parse a large collection into Parquet; what has a row already is not parsed again."""
+    from ray.exceptions import RayError
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from facemark.batch import parse
+
+    try:
+        with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task("parsing", total=None)
+            done = parse(
+                source, target, model_files(), workers, address,
+                started=lambda count: progress.update(task, total=count),
+                advanced=lambda count: progress.advance(task, count),
+            )  # fmt: skip
+    except (OSError, ValueError, RayError) as error:
+        raise fail(error) from error
+    console.print(
+        f"{target}: a row for each of {done.pictures} pictures, {done.before} of which had one before; "
+        f"{done.errors} could not be parsed, see its errors"
+    )
 
 
 @app.command()
