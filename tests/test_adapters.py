@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from facemark import synthetic
 from facemark.datasets import (
     celebamask_parts,
     face_synthetics,
@@ -196,6 +197,12 @@ def test_points_taken_from_more_are_as_symmetric_as_a_face(points, mirror):
 # CelebAMask-HQ as released
 
 
+def parts(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The parts of 512 × 512 pixels that a mask of our ids shows."""
+    large = cv2.resize(mask, (512, 512), interpolation=cv2.INTER_NEAREST)
+    return {name: large == i for i, name in enumerate(CLASSES) if i and (mask == i).any()}
+
+
 def write_parts(root: Path, number: int, parts: dict[str, np.ndarray]) -> None:
     picture(root / f"CelebA-HQ-img/{number}.jpg", 1024)
     for name, part in parts.items():
@@ -212,8 +219,10 @@ def test_celebamask_parts_are_merged_the_later_over_the_earlier(tmp_path):
     skin, nose, hair, cloth = (np.zeros((512, 512), bool) for _ in range(4))
     skin[100:400], nose[200:300], hair[:250], cloth[390:] = True, True, True, True
     write_parts(tmp_path / "set", 4001, {"skin": skin, "nose": nose, "hair": hair, "cloth": cloth})
-    write_mapping(tmp_path / "set", {4001: 5})
-    (sample,) = prepared(tmp_path, "celebamask_parts")[0]["train"]
+    write_parts(tmp_path / "set", 29999, parts(person()))
+    write_mapping(tmp_path / "set", {4001: 5, 29999: 6})
+    sample, whole = prepared(tmp_path, "celebamask_parts")[0]["train"]
+    assert (read_mask(whole.mask)[::16, ::16] == person()).all()
     column = np.repeat([13, 2, 1, 18], [250, 50, 90, 122]).repeat(2)
     assert (read_mask(sample.mask) == column[:, None].repeat(1024, 1)).all()
     assert (sample.classes, sample.points) == (("skin", "nose", "hair", "cloth"), None)
@@ -227,17 +236,20 @@ def test_celebamask_parts_have_the_split_of_celeba(tmp_path):
 
 def test_celebamask_parts_that_are_missing_are_named(tmp_path):
     root = tmp_path / "set"
-    for number in (0, 1, 2):
-        write_parts(root, number, {"skin": np.ones((512, 512), bool)})
-    (root / "CelebAMask-HQ-mask-anno/0/00001_skin.png").unlink()
+    for number in range(4):
+        write_parts(root, number, parts(person()))
+    for part in (root / "CelebAMask-HQ-mask-anno/0").glob("00001_*.png"):
+        part.unlink()
+    (root / "CelebAMask-HQ-mask-anno/0/00003_nose.png").unlink()
     save(root / "CelebAMask-HQ-mask-anno/0/00002_hair.png", np.zeros((64, 64), np.uint8))
-    write_mapping(root, {0: 0, 1: 1})
+    write_mapping(root, {0: 0, 1: 1, 3: 3})
     with pytest.raises(ValueError, match="lacks 1 of the pictures, 2"):
         celebamask_parts.samples(root)
-    write_mapping(root, {0: 0, 1: 1, 2: 2})
+    write_mapping(root, {n: n for n in range(4)})
     splits, aside = prepared(tmp_path, "celebamask_parts")
     assert [sample.image.stem for sample in splits["train"]] == ["0"]
-    assert "no parts 00001_*.png" in aside and "00002_hair.png cannot be read as a part" in aside
+    assert "no parts 00001_*.png" in aside and "no part 00003_nose.png" in aside
+    assert "00002_hair.png cannot be read as a part" in aside
     (root / "CelebA-HQ-to-CelebA-mapping.txt").unlink()
     with pytest.raises(ValueError, match="idx orig_idx orig_file"):
         celebamask_parts.samples(root)
@@ -410,6 +422,60 @@ def test_classes_of_another_order_are_refused(tmp_path, order, phrase):
     with pytest.raises(SystemExit, match="its ids stand for other classes") as stopped:
         prepared(tmp_path, "celebamask")
     assert phrase in str(stopped.value)
+
+
+def test_a_class_that_no_mask_shows_is_missed_unless_ignored(tmp_path):
+    order = [0 if i in (Region.NOSE, Region.U_LIP) else i for i in range(19)]
+    write_folder(tmp_path / "set", order)
+    with pytest.raises(SystemExit, match="no mask shows nose, no mask shows u_lip; label it, or"):
+        prepared(tmp_path, "celebamask")
+    order = [IGNORE if i in (Region.NOSE, Region.U_LIP) else i for i in range(19)]
+    write_folder(tmp_path / "set", order)
+    assert len(prepared(tmp_path, "celebamask")[0]["train"]) == 3
+    # or where the dataset has no such class
+    write_folder(tmp_path / "set", [0, *[i % 4 for i in range(1, 19)]])
+    classes = {0: "background", 1: "skin", 2: "ignore", 3: "ignore"}
+    assert len(prepared(tmp_path, "folder", classes=classes)[0]["train"]) == 3
+
+
+def test_one_mask_that_shows_a_class_is_enough(tmp_path):
+    write_folder(tmp_path / "set", [0 if i == Region.NOSE else i for i in range(19)])
+    picture(tmp_path / "set/images/nose.jpg")
+    save(tmp_path / "set/labels/nose.png", person())
+    assert len(prepared(tmp_path, "celebamask")[0]["train"]) == 4
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_points_that_count_from_one_are_refused_where_masks_show_the_eyes(tmp_path, first):
+    for seed in (0, 2, 4):  # of one face each
+        drawn = synthetic.draw(seed)
+        save(tmp_path / f"set/images/{seed}.png", drawn.image)
+        save(tmp_path / f"set/labels/{seed}.png", drawn.mask)
+        text(tmp_path / f"set/landmarks/{seed}.txt", "68\n" + lines(drawn.points[0] + first))
+    if not first:
+        assert len(prepared(tmp_path, "starter")[0]["train"]) == 3
+        return
+    with pytest.raises(SystemExit, match="a pixel right of and below the eyes; take 1 from each"):
+        prepared(tmp_path, "starter")
+
+
+def test_points_that_are_no_numbers_are_set_aside(tmp_path):
+    write_folder(tmp_path / "set", list(range(19)))
+    points = face()
+    text(tmp_path / "set/landmarks/0.txt", "68\n" + lines(points))
+    points[5] = np.nan
+    text(tmp_path / "set/landmarks/1.txt", "68\n" + lines(points))
+    splits, aside = prepared(tmp_path, "celebamask")
+    assert [sample.image.stem for sample in splits["train"]] == ["0", "2"]
+    assert "1.txt has points that are no numbers" in aside
+
+
+def test_prepare_says_what_its_format_lacks(tmp_path):
+    picture(tmp_path / "set/CelebA-HQ-img/0.jpg")
+    with pytest.raises(SystemExit, match="idx orig_idx orig_file"):
+        prepared(tmp_path, "celebamask_parts")
+    with pytest.raises(SystemExit, match="they are to lie at"):
+        prepared(tmp_path, "wflw")
 
 
 def test_an_id_without_a_class_is_named(tmp_path):

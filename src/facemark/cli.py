@@ -1,4 +1,4 @@
-"""The command line: ``facemark predict | serve | stop | info | bench | demo | promote | rollback | archive``.
+"""The command line, ``facemark``; its ``--help`` lists the commands.
 
 A command is a function; what it needs is imported inside it, so that ``--help`` is quick. Results go to stdout, all
 else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command was misspelt, 130 Ctrl-C.
@@ -167,6 +167,35 @@ def predict(
     elif console.is_terminal:
         console.print(f"{faces} face(s) in {pictures} picture(s)")
     raise typer.Exit(int(bool(failures)))
+
+
+@app.command()
+def batch(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Pictures: a folder, or s3://bucket/prefix.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where the tables go, likewise.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="One a core, or a GPU, by default.")] = None,
+    address: Annotated[str, typer.Option(help="Of a Ray cluster; local starts Ray here.")] = "local",
+) -> None:
+    """Parse a large collection into Parquet; what has a row already is not parsed again."""
+    from ray.exceptions import RayError
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from facemark.batch import parse
+
+    try:
+        with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task("parsing", total=None)
+            done = parse(
+                source, target, model_files(), workers, address,
+                started=lambda count: progress.update(task, total=count),
+                advanced=lambda count: progress.advance(task, count),
+            )  # fmt: skip
+    except (OSError, ValueError, RayError) as error:
+        raise fail(error) from error
+    console.print(
+        f"{target}: a row for each of {done.pictures} pictures, {done.before} of which had one before; "
+        f"{done.errors} could not be parsed, see its errors"
+    )
 
 
 @app.command()
@@ -341,6 +370,61 @@ def archive(
         from_registry(version, out)
     except LookupError as error:
         raise fail(error) from error
+
+
+data = typer.Typer(help="Look at a dataset before training.", no_args_is_help=True)
+app.add_typer(data, name="data")
+Folder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
+Format = Annotated[str, typer.Option(help="As in params.yaml: starter, celebamask, lapa, folder, …")]
+Classes = Annotated[str | None, typer.Option(help="Of format folder: '{0: background, 1: skin, 2: ignore}'.")]
+
+
+def described(folder: Path, form: str, classes: str | None):
+    """The dataset that the options describe."""
+    import yaml
+
+    from facemark.data import dataset
+
+    try:
+        return dataset(folder, form, yaml.safe_load(classes) if classes else None)
+    except (ValueError, yaml.YAMLError) as error:
+        raise fail(error) from error
+
+
+@data.command()
+def check(folder: Folder, format: Format, classes: Classes = None) -> None:
+    """Say what a dataset holds and what is wrong with it; exit code 1 where prepare would refuse it."""
+    from facemark import data
+
+    try:
+        report, found = data.check(described(folder, format, classes))
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    Console().print(report)
+    for image, why in found.bad:
+        console.print(f"{image}: {why}")
+    for refusal in found.refusals("refuse"):
+        fail(refusal)
+    raise typer.Exit(int(bool(found.refusals("refuse"))))
+
+
+@data.command()
+def show(
+    folder: Folder,
+    format: Format,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to draw into.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Pictures, evenly chosen.")] = 12,
+    classes: Classes = None,
+) -> None:
+    """Draw a contact sheet: each picture with its points, beside it its mask."""
+    from facemark import data
+
+    try:
+        data.show(described(folder, format, classes), count).save(out)
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    except (OSError, ValueError) as error:
+        raise fail(f"{out} cannot be written; name a .png or .jpg in a folder that exists") from error
 
 
 if __name__ == "__main__":

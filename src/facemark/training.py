@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from facemark import metrics, model, partial_masks, transforms
 from facemark.datasets import Sample, read_image, read_mask, read_points
@@ -107,8 +107,25 @@ def phase_at(phases: list[Phase], epoch: int) -> Phase:
     return phases[-1]
 
 
+class Nothing(Dataset):
+    """So many black pictures whose pixels say nothing: processes go in step, but no figure counts what they fill up."""
+
+    def __init__(self, count: int, size: int):
+        self.count, self.size = count, size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, _: int) -> tuple[torch.Tensor, torch.Tensor]:
+        side = self.size, self.size
+        return torch.zeros(3, *side, dtype=torch.uint8), torch.full(side, IGNORE, dtype=torch.uint8)
+
+
 class FaceData(L.LightningDataModule):
-    """Loaders at the input side of the current phase; Lightning asks for new ones at each epoch."""
+    """Loaders at the input side of the current phase; Lightning asks for new ones at each epoch.
+
+    Several processes share each batch between them, so that their number changes nothing but the time it takes.
+    """
 
     def __init__(self, train: list[Sample], val: list[Sample], settings: Train):
         super().__init__()
@@ -117,11 +134,14 @@ class FaceData(L.LightningDataModule):
         self.settings = settings
 
     def _loader(self, samples: list[Sample], epoch: int | None) -> DataLoader:
-        settings = self.settings
+        settings, processes = self.settings, self.trainer.world_size
         phase = phase_at(settings.phases, self.trainer.current_epoch)
+        faces: Dataset = Faces(samples, phase.size, settings.seed, epoch, phase.plain)
+        if epoch is None:  # Lightning's sampler would fill up with pictures that are counted twice
+            faces = ConcatDataset([faces, Nothing(-len(faces) % processes, phase.size)])
         return DataLoader(
-            Faces(samples, phase.size, settings.seed, epoch, phase.plain),
-            settings.batch_size,
+            faces,
+            settings.batch_size // processes,
             shuffle=epoch is not None,
             drop_last=epoch is not None and len(samples) > settings.batch_size,
             num_workers=settings.workers,
@@ -177,7 +197,9 @@ class ParsingTask(L.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """Answer the loss of one batch."""
         loss, _ = self._loss(batch)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
+        self.log(
+            "train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]), sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
@@ -233,8 +255,12 @@ def keep_memory() -> None:
 
 
 def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
-    """A Lightning trainer that keeps ``last.ckpt`` and the best checkpoint in ``checkpoints``."""
-    return L.Trainer(
+    """A Lightning trainer that keeps ``last.ckpt`` and the best checkpoint in ``checkpoints``.
+
+    Raises:
+        SystemExit: its processes cannot share a batch evenly.
+    """
+    made = L.Trainer(
         max_epochs=sum(phase.epochs for phase in settings.phases),
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -254,3 +280,8 @@ def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
             RichProgressBar(leave=True),
         ],
     )
+    if settings.batch_size % made.world_size:
+        raise SystemExit(
+            f"train.batch_size {settings.batch_size} cannot be shared by {made.world_size} processes; use a multiple"
+        )
+    return made

@@ -90,6 +90,8 @@ def read_points(path: Path | str) -> np.ndarray:
         raise ValueError(f"{path} is not a landmark file: a line 68, then 68 lines x y, for each face") from error
     if counts != [68] * len(faces):
         raise ValueError(f"{path} announces {counts} points; each face has 68")
+    if not np.isfinite(faces).all():
+        raise ValueError(f"{path} has points that are no numbers; leave out a face whose points are not all known")
     return faces
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from facemark.datasets import Published, not_empty, read_image
 from facemark.labels import CLASSES
 
+ALWAYS = {"skin", "nose"}
+"""Parts that every picture has."""
 FIRST_VAL, FIRST_TEST = 162771, 182638
 """Numbers in CelebA at which its validation and its test pictures begin, as the release's own script has them."""
 
@@ -21,13 +23,15 @@ def read_parts(image: Path, folder: Path) -> np.ndarray:
     """Merge the parts of a picture in the order of their ids, the later over the earlier, at the picture's size.
 
     Raises:
-        ValueError: there are no parts, or they cannot be read.
+        ValueError: there are no parts, or not those that every picture has, or they cannot be read.
     """
     prefix = f"{int(image.stem):05}"
     mask = np.zeros((512, 512), np.uint8)
     parts = {i: path for i, name in enumerate(CLASSES) if (path := folder / f"{prefix}_{name}.png").exists()}
     if not parts:
         raise ValueError(f"{folder} has no parts {prefix}_*.png; unpack CelebAMask-HQ-mask-anno as it is released")
+    if lost := sorted(ALWAYS - {CLASSES[i] for i in parts}):
+        raise ValueError(f"{folder} has no part {prefix}_{lost[0]}.png, which every picture has; unpack it again")
     for i, path in parts.items():
         part = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if part is None or part.shape != mask.shape:

@@ -7,9 +7,10 @@ import json
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import mlflow
 import numpy as np
 from rich.progress import track
@@ -18,7 +19,7 @@ from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points
 from facemark.geometry import centroid
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
-from facemark.settings import Prepare, Splits, load_params
+from facemark.settings import Dataset, Prepare, Splits, load_params
 
 PREPARED = Path("build/prepare")
 LEVEL_MARGIN = 0.2
@@ -36,6 +37,12 @@ ABOVE = (
     (Region.U_LIP, Region.L_LIP),
 )
 """Pairs of which the first lies above the second in all but a few pictures."""
+COMMON = (Region.SKIN, *dict.fromkeys(region for pair in ABOVE for region in pair))
+"""What all but a few faces show."""
+OTHER_IDS = "its ids stand for other classes than those of its format; say which with format: folder and classes"
+UNLABELLED = "label it, or where nobody has, call it ignore (255 in the masks): else it is taught not to be there"
+FROM_ONE = "take 1 from each x and y, for here the first pixel is (0, 0)"
+"""What to do about what is odd."""
 
 
 def swapped_pairs(mask: np.ndarray) -> list[str]:
@@ -64,19 +71,44 @@ def mirrored(face: np.ndarray) -> bool:
     return bool(across @ (down[1], -down[0]) < -LEVEL_MARGIN * (down @ down))
 
 
-def oddities(mask: np.ndarray) -> dict[str, int]:
-    """What is odd about a mask's classes: 1 where it is so, -1 where it is not; unseen classes are left out.
+def oddities(
+    mask: np.ndarray, points: np.ndarray | None = None, known: tuple[str, ...] = CLASSES
+) -> dict[tuple[str, str], float]:
+    """What is odd about a mask's classes and points, with what to do about it: 1 where it is so, -1 where it is not.
 
-    Any one mask may be odd; where most are, the classes are not what they are taken for.
+    Any one mask may be odd; where most are, classes or points are not what they are taken for. That a class is never
+    shown is odd in all masks or in none, so one mask that shows it outweighs all others. What cannot be told is left
+    out.
+
+    Args:
+        mask: H × W class ids.
+        points: faces × 68 × 2, or None.
+        known: the classes that its dataset has; of the others, none is missed.
     """
-    centres = {region: centroid(mask == region) for region in {region for pair in ABOVE for region in pair}}
+    centres = {region: centroid(mask == region) for region in COMMON}
     votes = {
-        f"{upper.name.lower()} lies below {lower.name.lower()}": 1 if centres[upper][1] > centres[lower][1] else -1
+        (f"in most masks {CLASSES[upper]} lies below {CLASSES[lower]}", OTHER_IDS): 1
+        if centres[upper][1] > centres[lower][1]
+        else -1
         for upper, lower in ABOVE
         if np.isfinite([centres[upper], centres[lower]]).all()
     }
     if nose := (mask == Region.NOSE).sum():
-        votes["nose is larger than skin"] = 1 if nose > (mask == Region.SKIN).sum() else -1
+        larger = nose > (mask == Region.SKIN).sum()
+        votes["in most masks nose is larger than skin", OTHER_IDS] = 1 if larger else -1
+    if not (mask == IGNORE).any():  # what is missed may be among what is ignored
+        for region in COMMON:
+            if CLASSES[region] in known:
+                missing = np.isnan(centres[region]).any()
+                votes[f"no mask shows {CLASSES[region]}", UNLABELLED] = 1 if missing else -np.inf
+    if points is not None and len(points) == 1:
+        moments = [cv2.moments(points[0, which, None]) for which in (R_EYE_POINTS, L_EYE_POINTS)]
+        if all(m["m00"] for m in moments) and np.isfinite([centres[Region.R_EYE], centres[Region.L_EYE]]).all():
+            outlined = np.mean([(m["m10"] / m["m00"], m["m01"] / m["m00"]) for m in moments], 0)
+            beside = outlined - (centres[Region.R_EYE] + centres[Region.L_EYE]) / 2
+            # however eyes are outlined, the two are mirrored, so that what differs from the mask's cancels out in x
+            from_one = (abs(beside - 1) < 0.5).all()
+            votes["most points lie a pixel right of and below the eyes", FROM_ONE] = 1 if from_one else -1
     return votes
 
 
@@ -139,6 +171,11 @@ def pixels(sample: Sample) -> np.ndarray:
     return np.pad(counts, (0, 256))[: len(CLASSES)]
 
 
+def shown_classes(counts: np.ndarray) -> tuple[str, ...]:
+    """Names of the classes that a mask shows, from the pixels of each, but for slips of the pen."""
+    return tuple(CLASSES[i] for i in np.flatnonzero(counts > SHOWN * counts.sum()))
+
+
 def statistics(splits: list[str], counts: np.ndarray) -> dict:
     """Sizes of the splits, and over the training masks the pixels and pictures of each class and the class weights.
 
@@ -167,52 +204,92 @@ def write_index(path: Path, samples: list[Sample]) -> None:
             rows.writerow([s.split, s.image, s.mask or "", s.points or "", " ".join(s.classes), digest])
 
 
-def prepare(name: str, settings: Prepare, out: Path) -> None:
-    """Check, split and index the dataset ``name``; what has another form is converted into ``out``/converted.
+@dataclass(frozen=True)
+class Examined:
+    """What there is to say of a dataset before it is used."""
+
+    dataset: Dataset
+    sound: list[Sample]
+    bad: list[tuple[Path, str]]
+    """Pictures that are not sound, each with its faults."""
+    odd: list[tuple[str, str]]
+    """What is odd about all of it, and what to do about that."""
+
+    def refusals(self, bad_samples: str) -> list[str]:
+        """Sentences that say why ``prepare`` refuses it; none where it does not."""
+        found = []
+        for remedy in dict.fromkeys(remedy for _, remedy in self.odd):
+            phrases = ", ".join(phrase for phrase, other in self.odd if other == remedy)
+            found.append(f"{self.dataset.path}, read as {self.dataset.format}: {phrases}; {remedy}")
+        if self.bad and bad_samples == "refuse":
+            found.append(
+                f"{len(self.bad)} of {len(self.bad) + len(self.sound)} samples of {self.dataset.path} are not sound "
+                "(listed above); mend them, or leave them out with prepare.bad_samples: set_aside"
+            )
+        return found
+
+
+def samples(dataset: Dataset) -> list[Sample | Published]:
+    """List the pictures of a dataset.
 
     Raises:
-        SystemExit: samples are not sound and ``bad_samples`` is ``refuse``, every one is named with its faults; or
-            most masks are odd in the same way, so that their ids must be of another order.
+        SystemExit: they are not where its format has them, or the files that list them are not its.
     """
-    dataset = settings.datasets[name]
     module = importlib.import_module(f"facemark.datasets.{dataset.format}")
-    listed = module.samples(dataset.path, dataset.classes) if dataset.classes else module.samples(dataset.path)
+    try:
+        return module.samples(dataset.path, dataset.classes) if dataset.classes else module.samples(dataset.path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def examine(dataset: Dataset, converted: Path) -> Examined:
+    """Check every picture of a dataset; what has another form is converted into the folder ``converted``.
+
+    Raises:
+        SystemExit: see :func:`samples`.
+    """
+    listed = samples(dataset)
+    known = tuple(dataset.classes.values()) if dataset.classes else CLASSES
     sound, bad, odd = [], [], Counter()
-    for number, each in enumerate(track(listed, f"checking {name}")):
+    for number, each in enumerate(track(listed, f"checking {dataset.path}")):
         try:
-            sample = each.convert(out / "converted" / f"{number:06}") if isinstance(each, Published) else each
+            sample = each.convert(converted / f"{number:06}") if isinstance(each, Published) else each
             found = faults(sample)
         except ValueError as error:
             found = [str(error)]
         else:
             with suppress(ValueError):  # what cannot be read is among the faults
-                odd.update(oddities(read_mask(sample.mask)) if sample.mask else {})
+                if sample.mask:
+                    odd.update(oddities(read_mask(sample.mask), sample.points and read_points(sample.points), known))
         if found:
             bad.append((each.image, "; ".join(found)))
         else:
             sound.append(sample)
-    for image, found in bad:
-        print(f"{image}: {found}", file=sys.stderr)
-    if strange := [phrase for phrase, votes in odd.items() if votes > MOST * len(listed)]:
-        raise SystemExit(
-            f"in most masks of {name} {', '.join(strange)}: its ids stand for other classes than those of "
-            f"{dataset.format}; say which with format: folder and classes"
-        )
-    if bad and settings.bad_samples == "refuse":
-        raise SystemExit(
-            f"{len(bad)} of {len(listed)} samples of {name} are not sound (listed above); "
-            "mend them, or leave them out with prepare.bad_samples: set_aside"
-        )
-    good = split(sound, settings.splits, settings.seed)
+    return Examined(dataset, sound, bad, [each for each, votes in odd.items() if votes > MOST * len(listed)])
+
+
+def prepare(name: str, settings: Prepare, out: Path) -> None:
+    """Check, split and index the dataset ``name``; what has another form is converted into ``out``/converted.
+
+    Raises:
+        SystemExit: samples are not sound and ``bad_samples`` is ``refuse``, every one is named with its faults; or
+            most are odd in the same way, so that classes or points are not what they are taken for; or there are none.
+    """
+    found = examine(settings.datasets[name], out / "converted")
+    for image, why in found.bad:
+        print(f"{image}: {why}", file=sys.stderr)
+    if refusals := found.refusals(settings.bad_samples):
+        raise SystemExit("\n".join(refusals))
+    good = split(found.sound, settings.splits, settings.seed)
     counts = np.array([pixels(s) for s in good]).reshape(-1, len(CLASSES))
-    shown = [tuple(CLASSES[i] for i in np.flatnonzero(each > SHOWN * each.sum())) for each in counts]
+    shown = [shown_classes(each) for each in counts]
     out.mkdir(parents=True, exist_ok=True)
     write_index(out / "index.csv", [replace(s, classes=names) for s, names in zip(good, shown, strict=True)])
     (out / "statistics.json").write_text(json.dumps(statistics([s.split for s in good], counts), indent=1))
     with (out / "set_aside.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image", "faults"], *bad])
+        csv.writer(file).writerows([["image", "faults"], *found.bad])
     sizes = ", ".join(f"{sum(s.split == each for s in good)} {each}" for each in SPLITS)
-    print(f"{name}: {sizes}, {len(bad)} set aside")
+    print(f"{name}: {sizes}, {len(found.bad)} set aside")
 
 
 if __name__ == "__main__":

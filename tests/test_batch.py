@@ -1,0 +1,163 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+from PIL import Image
+from pyarrow import fs
+from typer.testing import CliRunner
+
+from facemark import batch, images, synthetic
+from facemark.cli import app
+from facemark.parser import FaceParser
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An S3 on loopback, empty but for a bucket; yields its address."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fs.FileSystem.from_uri("s3://bucket?allow_bucket_creation=true")[0].create_dir("bucket")
+    yield "s3://bucket"
+    server.stop()
+
+
+def write(where: str, count: int) -> list[str]:
+    """Write small pictures, every tenth of them broken; answers their names."""
+    files, root, _ = batch.place(where)
+    files.create_dir(f"{root}/more", recursive=True)
+    names = [f"{'more/' if i % 3 else ''}{i:03}.jpg" for i in range(count)]
+    for i, name in enumerate(names):
+        with files.open_output_stream(f"{root}/{name}") as file:
+            if i % 10 == 3:
+                file.write(b"\xff\xd8 no more")
+            else:
+                Image.fromarray(np.full((40, 30 + i, 3), i, np.uint8)).save(file, "JPEG")
+    with files.open_output_stream(f"{root}/notes.txt") as file:
+        file.write(b"no picture")
+    return names
+
+
+def table(where: str, name: str) -> pa.Table:
+    files, root, _ = batch.place(where)
+    return pq.read_table(f"{root}/{name}", filesystem=files)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+def test_after_a_kill_each_picture_has_one_row(s3, untrained, tmp_path):
+    """Ray is started twice: once to be killed, once to go on from there."""
+    names, out = write(f"{s3}/faces", 30), str(tmp_path / "out")
+    code = "import sys, pathlib; from facemark.batch import parse; source, target, *model = sys.argv[1:]; "
+    code += "parse(source, target, tuple(map(pathlib.Path, model)), workers=1, part=4)"
+    first = subprocess.Popen([sys.executable, "-c", code, f"{s3}/faces", out, *map(str, untrained)])
+    while not list((tmp_path / "out").glob("rows/[!.]*")) and first.poll() is None:
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    before = sum(len(table(out, name)) for name in ("rows", "errors"))
+    assert 4 <= before < len(names)
+
+    counts = []
+    done = batch.parse(f"{s3}/faces", out, untrained, workers=1, started=counts.append, advanced=counts.append)
+    assert done == batch.Summary(len(names), before, 3)
+    assert counts[0] == sum(counts[1:]) == len(names) - before
+    rows, errors = table(out, "rows"), table(out, "errors")
+    broken = [f"{s3}/faces/{name}" for i, name in enumerate(names) if i % 10 == 3]
+    assert sorted(errors["path"].to_pylist()) == sorted(broken)
+    paths = rows["path"].to_pylist() + broken
+    assert sorted(paths) == sorted(f"{s3}/faces/{name}" for name in names)
+    for row in rows.to_pylist():
+        assert (row["width"], row["height"]) == (30 + int(Path(row["path"]).stem), 40)
+
+    again = batch.parse(f"{s3}/faces", out, untrained)
+    assert again == batch.Summary(len(names), len(names), 3)
+
+
+def worker(model, files=None, prefix="") -> batch.Worker:
+    return batch.Worker(model, "a model", files or fs.LocalFileSystem(), prefix)
+
+
+def test_a_row_says_what_the_parser_says(released, tmp_path):
+    image = synthetic.draw(0).image
+    Image.fromarray(image).save(tmp_path / "face.png")
+    (row,) = worker(released)(pa.table({"path": [str(tmp_path / "face.png")]})).to_pylist()
+    (parse,) = FaceParser(*released)([image])
+    assert len(row["faces"]) == len(parse.faces) > 0
+    for found, face in zip(row["faces"], parse.faces, strict=True):
+        assert np.array(found["box"]) == pytest.approx(face.box, abs=0.01)
+        assert found["score"] == pytest.approx(face.score, abs=1e-3)
+        assert np.array(found["points"]) == pytest.approx(face.points, abs=0.01)
+        assert np.array(found["scores"]) == pytest.approx(face.scores, abs=1e-3)
+    mask = np.zeros(parse.mask.size, np.uint8)
+    for name, counts in row["mask"]:
+        ends = np.cumsum(counts)
+        for start, end in zip(ends[::2], ends[1::2], strict=False):
+            mask[start:end] = batch.answer.CLASSES.index(name)
+    assert (mask.reshape(parse.mask.shape, order="F") == parse.mask).all()
+    assert (row["type"], row["message"]) == (None, None)
+
+
+def test_bad_pictures_are_errors_and_their_neighbours_are_not(untrained, tmp_path):
+    for name in ("a.jpg", "c.jpg"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    with (tmp_path / "d.jpg").open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    paths = [str(tmp_path / f"{name}.jpg") for name in "abcde"]
+    rows = worker(untrained, prefix="file:")(pa.table({"path": paths})).to_pylist()
+    assert [row["path"] for row in rows] == [f"file:{path}" for path in paths]
+    assert [row["type"] for row in rows] == [None, "RequestError", None, "ValueError", "FileNotFoundError"]
+    assert "no known format" in rows[1]["message"] and "at most 20,971,520 are read" in rows[3]["message"]
+
+
+def rows(*paths: str) -> pa.Table:
+    """What a worker may answer; every other one is an error."""
+    error = {"type": "E", "message": "m"}
+    answers = [{"path": p, "model": "a model"} | (error if i % 2 else {}) for i, p in enumerate(paths)]
+    return pa.Table.from_pylist(answers, batch.ANSWER)
+
+
+@pytest.mark.parametrize("store", ["folder", "s3"])
+def test_tables_are_kept_and_never_mixed(store, request, tmp_path):
+    where = f"{request.getfixturevalue('s3')}/out" if store == "s3" else str(tmp_path / "out")
+    first = batch.Target(where, "a model")
+    assert first.done == set()
+    first.write([rows("a", "b"), rows("c")])
+    assert table(where, "rows")["path"].to_pylist() == ["a", "c"]
+    assert table(where, "errors").to_pylist() == [{"path": "b", "model": "a model", "type": "E", "message": "m"}]
+    with first.files.open_output_stream(f"{first.path}/rows/.torn.parquet") as file:
+        file.write(b"PAR1")
+    second = batch.Target(where, "a model")
+    assert (second.done, second.errors) == ({"a", "b", "c"}, 1)
+    assert all(".torn" not in each.path for each in second.files.get_file_info(fs.FileSelector(f"{first.path}/rows")))
+    with pytest.raises(ValueError, match="rows of another model"):
+        batch.Target(where, "another")
+
+
+def test_what_cannot_be_parsed_is_said_in_a_sentence(untrained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").symlink_to(untrained[0].parent)
+    (tmp_path / "empty").mkdir()
+    for source, phrase in (
+        ("nowhere", "nowhere"),
+        ("empty", "has no pictures, whose names end in bmp, jpeg"),
+        ("ftp://host/faces", "neither a folder nor s3://bucket/prefix"),
+    ):
+        done = CliRunner().invoke(app, ["batch", source, "out"])
+        assert (done.exit_code, done.exception.__class__) == (1, SystemExit)
+        assert phrase in done.stderr
