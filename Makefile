@@ -22,7 +22,7 @@ SMALL := $(RESEARCH) \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test lint bench mlflow serve stop released ablations release-weights clean
+.PHONY: help .venv pull repro test lint bench mlflow serve stop released ablations evidence evidence-smoke release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,13 @@ ablations: pull ## small trainings that show what each part of the recipe is wor
 	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
 		-S 'train.phases=[{size: 64, epochs: 7}]' train
 	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 64, epochs: 6}]' train
+
+evidence: pull ## parsing against direct regression on poor labels, all cells (hours); fills docs/evidence.md
+	@dvc repro experiments/poor-data/dvc.yaml
+	@python experiments/poor-data/report.py
+
+evidence-smoke: pull ## a tiny cell of that comparison, with each method
+	@pytest tests/test_evidence.py
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release

@@ -87,7 +87,9 @@ def best_rate(method: str) -> float:
     """
     trials = [json.loads(path.read_text()) for path in (BUILD / "trials" / method).glob("*.json")]
     if not trials:
-        raise SystemExit(f"no learning rate was tried for {method}; run: dvc repro {HERE.name}/dvc.yaml:trial")
+        raise SystemExit(
+            f"no learning rate was tried for {method}; run: dvc repro experiments/poor-data/dvc.yaml:trial"
+        )
     return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]
 
 
@@ -112,6 +114,7 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     test = load(Path(data["path"]), data["test"])
     settings = Settings(**wanted["train"])
     report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
+    report |= {"train": wanted["train"], "most_faces": data["faces"]}
     name = "-".join(map(str, known.values()))
     out = BUILD / "cells"
     out.mkdir(parents=True, exist_ok=True)
