@@ -116,6 +116,18 @@ def test_a_face_lies_in_the_middle_of_its_crop_and_a_quarter_turn_turns_it():
     assert apply(faces.frame(points, turn=90), points) == pytest.approx(np.roll(inside, -1, 0))
 
 
+def test_a_shape_model_leaves_shapes_alone_and_mends_what_is_none():
+    rng = np.random.default_rng(0)
+    direct = methods.Direct()
+    direct.shapes = methods.LandmarkModel.blank(
+        0.5 + (rng.normal(size=(30, 3)) @ rng.normal(size=(3, 136))).reshape(30, 68, 2)
+    )
+    shapes = direct.shapes.mean + (rng.normal(size=(5, 48)) @ direct.shapes.modes).reshape(5, 68, 2)
+    assert np.allclose(direct.shaped(shapes), shapes)
+    off = rng.normal(size=shapes.shape)
+    assert np.linalg.norm(direct.shaped(shapes + off) - shapes) < np.linalg.norm(off)
+
+
 def test_a_mask_says_nothing_around_missing_points():
     points = read_points_of_a_face()
     parsing = methods.Parsing(points[None], 64)
@@ -160,9 +172,9 @@ def cells(some_faces, tmp_path_factory):
 def test_a_cell_of_each_method_has_all_figures(cells):
     found = report.gather(*cells)
     assert {key[2] for key in found} == set(methods.METHODS)
-    for each in found.values():
+    for (_, _, method, _), each in found.items():
         assert each["faces"] == 8 and each["points"].shape == (6, 68, 2)
-        assert set(each["tests"]) == set(faces.TESTS)
+        assert set(each["tests"]) == {*faces.TESTS, *([] if method == "parsing" else ["shaped"])}
         for figures in each["tests"].values():
             assert set(figures) == set(report.FIGURES)
             assert np.isfinite(list(figures.values())).all()

@@ -27,6 +27,8 @@ from facemark.training import ParsingTask, keep_memory
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SPREAD, WINDOW = 0.025, 0.12
 """Standard deviation of a heatmap's peak, and how far around the peak its mean is taken, as shares of the side."""
+BATCH = 32
+"""Crops that are looked at together in a test."""
 RANK, ITERATIONS = 20, 30
 """Modes of the face that missing points are filled in by, and how often."""
 
@@ -63,16 +65,18 @@ def filled(points: np.ndarray) -> np.ndarray:
     return rows.reshape(points.shape)
 
 
-def with_gaps(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The target of the direct methods: points, NaN where there is no label."""
-    return np.where(known[:, None], points, np.nan).astype(np.float32)
+def views(faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> DataLoader:
+    """The training faces once more, askew as they were in training, and their labels."""
+    count = max(settings.views, len(faces))
+    lessons = Lessons(faces, labels, known, count, settings.size, seed + 1, lambda points, _: points)
+    return DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
 
 
 class Parsing:
     """Regions by the project's network and loss, points by its landmark model."""
 
-    def __init__(self, shapes: np.ndarray, size: int):
-        self.shapes, self.size = shapes, size
+    def __init__(self, _: np.ndarray, size: int):
+        self.size = size
         self.task = ParsingTask(model.build(), None, [1.0] * len(CLASSES))
         self.network = self.task.network
 
@@ -96,21 +100,37 @@ class Parsing:
 
     def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
         """Learn how the regions that the network now sees in the training faces lead to their labels."""
-        count = max(settings.views, len(faces))
-        lessons = Lessons(faces, labels, known, count, self.size, seed + 1, lambda points, _: points)
         pairs = []
-        for images, points in DataLoader(lessons, settings.batch_size, num_workers=settings.workers):
+        for images, points in views(faces, labels, known, settings, seed):
             with inference():
                 regions = self.regions(images.to(DEVICE))
             pairs += [(readable(r), p) for r, p in zip(regions, points.numpy(), strict=True)]
-        self.landmarks = LandmarkModel.blank(self.shapes).learn(pairs, seed)
+        self.landmarks = LandmarkModel.blank(np.array([points for _, points in pairs])).learn(pairs, seed)
 
     def points(self, images: torch.Tensor) -> np.ndarray:
         """Points N × 68 × 2."""
         return np.array([self.landmarks.place(readable(r))[0] for r in self.regions(images)])
 
 
-class Heatmap:
+class Direct:
+    """What the two methods share that are fitted to the points themselves."""
+
+    def target(self, points: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The points, NaN where there is no label."""
+        return np.where(known[:, None], points, np.nan).astype(np.float32)
+
+    def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
+        """Learn the shapes that parsing's landmark model begins with, for :meth:`shaped`."""
+        points = [points.numpy() for _, points in views(faces, labels, known, settings, seed)]
+        self.shapes = LandmarkModel.blank(np.concatenate(points))
+
+    def shaped(self, points: np.ndarray) -> np.ndarray:
+        """The nearest points N × 68 × 2 that are such a shape: what a shape model alone does for a direct method."""
+        mean, modes = self.shapes.mean, self.shapes.modes
+        return mean + ((points - mean).reshape(len(points), -1) @ modes.T @ modes).reshape(points.shape)
+
+
+class Heatmap(Direct):
     """The same U-Net with a heatmap a point, fitted by cross-entropy to a Gaussian around the label."""
 
     def __init__(self, shapes: np.ndarray, size: int):
@@ -119,11 +139,6 @@ class Heatmap:
         self.network.unet.segmentation_head = smp.base.SegmentationHead(head.in_channels, shapes.shape[1], 3)
         places = (torch.arange(size, device=DEVICE) + 0.5) / size
         self.grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
-
-    target = staticmethod(with_gaps)
-
-    def finish(self, *_: object) -> None:
-        """Nothing is left to learn."""
 
     def loss(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy over the labels that there are and that lie in the crop."""
@@ -156,16 +171,11 @@ class Regressor(ParsingNet):
         return self.head(self.unet.encoder(x)[-1].mean((2, 3))).float().view(len(images), -1, 2)
 
 
-class Coordinate:
+class Coordinate(Direct):
     """The encoder and coordinates, fitted by their distance (L1), which outliers move little."""
 
     def __init__(self, shapes: np.ndarray, _: int):
         self.network = Regressor(shapes)
-
-    target = staticmethod(with_gaps)
-
-    def finish(self, *_: object) -> None:
-        """Nothing is left to learn."""
 
     def loss(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Mean distance over the labels that there are, in tenths of the side."""
@@ -232,8 +242,9 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     return method
 
 
-def predict(method: Method, images: torch.Tensor, frames: np.ndarray, batch: int = 32) -> np.ndarray:
+def predict(method: Method, images: torch.Tensor, frames: np.ndarray, shaped: bool = False) -> np.ndarray:
     """Points N × 68 × 2, in pixels of the pictures that crops N × 3 × S × S were cut out of by their frames."""
     with inference():
-        shares = np.concatenate([method.points(part.to(DEVICE)) for part in images.split(batch)])
+        shares = np.concatenate([method.points(part.to(DEVICE)) for part in images.split(BATCH)])
+    shares = method.shaped(shares) if shaped else shares
     return np.array([apply(invert(matrix), points) for matrix, points in zip(frames, shares, strict=True)])

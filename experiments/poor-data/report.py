@@ -82,7 +82,8 @@ def seeds(cells: Cells, source: str, condition: str, method: str) -> dict[int, d
 
 def values(cells: Cells, source: str, condition: str, method: str, figure: str, test: str = "clean") -> list[float]:
     """One figure of each seed."""
-    return [cell["tests"][test][figure] for cell in seeds(cells, source, condition, method).values()]
+    found = [cell["tests"].get(test) for cell in seeds(cells, source, condition, method).values()]
+    return [figures[figure] for figures in found if figures]
 
 
 def conditions(cells: Cells, source: str) -> list[str]:
@@ -112,13 +113,14 @@ def figures_table(cells: Cells, source: str) -> str:
 
 
 def tests_table(cells: Cells, source: str) -> str:
-    """NME of the clean and of the spoilt pictures."""
+    """NME of the clean and of the spoilt pictures, and of the clean ones with direct points ``shaped``."""
+    tests = [*TESTS, "shaped"]
     rows = [
-        [c, m, *(text(values(cells, source, c, m, "nme", test)) for test in TESTS)]
+        [c, m, *(text(values(cells, source, c, m, "nme", test)) for test in tests)]
         for c, m in product(conditions(cells, source), METHODS)
         if seeds(cells, source, c, m)
     ]
-    return table(["labels", "method", *TESTS], rows)
+    return table(["labels", "method", *tests], rows)
 
 
 def lead_table(cells: Cells, source: str) -> str:
