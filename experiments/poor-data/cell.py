@@ -14,7 +14,7 @@ import spoil
 import torch
 import typer
 import yaml
-from faces import TESTS, Face, load, tests
+from faces import TESTS, Face, listed, load, tests
 from methods import Direct, Settings, fit, precision, predict
 
 from facemark import metrics, tracking
@@ -47,11 +47,11 @@ def figures(errors: np.ndarray) -> dict[str, float]:
     }
 
 
-def chosen(faces: list[Face], condition: str, most: int, seed: int) -> list[Face]:
-    """The faces to learn from under a condition: the first of an order that the seed draws."""
+def chosen(samples: list[Any], condition: str, most: int, seed: int) -> list[Any]:
+    """What to learn from under a condition: the first of an order that the seed draws."""
     kind, level = spoil.parse(condition)
-    order = np.random.default_rng(seed).permutation(len(faces))
-    return [faces[i] for i in order[: int(level) if kind in spoil.COUNTS else most]]
+    order = np.random.default_rng(seed).permutation(len(samples))
+    return [samples[i] for i in order[: int(level) if kind in spoil.COUNTS else most]]
 
 
 def cell(
@@ -112,8 +112,8 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     known = {"source": source, "condition": condition, "method": method, "seed": seed}
     wanted = params()
     data = wanted[source]
-    train = chosen(load(Path(data["path"]), "train"), condition, data["faces"], seed)
-    test = load(Path(data["path"]), data["test"])
+    train = load(chosen(listed(Path(data["path"]), "train"), condition, data["faces"], seed))
+    test = load(listed(Path(data["path"]), data["test"]))
     settings = Settings(**wanted["train"])
     report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
     report |= {"train": wanted["train"], "most_faces": data["faces"]}
@@ -130,9 +130,9 @@ def trial(method: str, rate: float) -> None:
     """Try a learning rate on clean labels, judged on training pictures that are not learned from."""
     known = params()
     data = known[known["trial"]["source"]]
-    faces = load(Path(data["path"]), "train")
-    faces = chosen(faces, "clean", len(faces), TRIAL_SEED)
-    train, held = faces[:-HELD_OUT][: data["faces"]], faces[-HELD_OUT:]
+    samples = listed(Path(data["path"]), "train")
+    samples = chosen(samples, "clean", len(samples), TRIAL_SEED)
+    train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])
     settings = Settings(**known["train"] | {"updates": known["trial"]["updates"]})
     report, _ = cell(train, held, "clean", method, TRIAL_SEED, settings, rate)
     out = BUILD / "trials" / method

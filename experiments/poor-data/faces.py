@@ -15,7 +15,7 @@ from rich.progress import track
 from torch.utils.data import Dataset
 
 from facemark.damage import LONGEST, board, damage, rescaled
-from facemark.datasets import landmarks68, read_image, read_points
+from facemark.datasets import Sample, landmarks68, read_image, read_points
 from facemark.geometry import apply
 from facemark.labels import FLIP_POINTS
 from facemark.landmarks import mirrored
@@ -41,11 +41,15 @@ class Face:
     points: np.ndarray
 
 
-def load(folder: Path, split: str) -> list[Face]:
-    """The largest face of each picture of a split, in a fixed order."""
+def listed(folder: Path, split: str) -> list[Sample]:
+    """The pictures of a split, in a fixed order."""
+    return [sample for sample in landmarks68.samples(folder) if sample.split == split]
+
+
+def load(samples: list[Sample]) -> list[Face]:
+    """The largest face of each picture."""
     faces = []
-    samples = [sample for sample in landmarks68.samples(folder) if sample.split == split]
-    for sample in track(samples, f"reading {folder}/{split}"):
+    for sample in track(samples, "reading faces"):
         points = max(read_points(sample.points).astype(float), key=lambda face: np.ptp(face, 0).max())
         image, points = around(read_image(sample.image), points)
         image, _, points = rescaled(image, image[..., 0], points, min(1, LONGEST / max(image.shape)))

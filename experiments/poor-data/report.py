@@ -70,7 +70,9 @@ def text(values: list[float], sign: str = "") -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; nothing where there are no rows."""
+    if not rows:
+        return ""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -243,17 +245,16 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
             chart = f"{page.stem}-{source}.png"
             plot(done, source, page.with_name(chart))
             yield f"![Error against how poor the labels are, three methods]({chart})"
-        yield "Lead of parsing over the stronger direct method (+: parsing is better):"
-        yield lead_table(done, source)
-        yield "Sensitivity, the slope of NME against the level:"
-        yield slopes_table(done, source)
-        if any(key[1].startswith(("bad", "nudged")) for key in done):
-            yield "One bad training face, and one moved by 0.001 %: change of the predictions, % of the eye distance:"
-            yield influence_table(done, source)
-        yield "All figures, on clean pictures:"
-        yield figures_table(done, source)
-        yield "NME on clean and on spoilt pictures:"
-        yield tests_table(done, source)
+        tables = {
+            "Lead of parsing over the stronger direct method (+: parsing is better):": lead_table,
+            "Sensitivity, the slope of NME against the level:": slopes_table,
+            "Change of the predictions by one bad training face, % of the eye distance:": influence_table,
+            "All figures, on clean pictures:": figures_table,
+            "NME on clean and on spoilt pictures:": tests_table,
+        }
+        for title, made in tables.items():
+            if rows := made(done, source):
+                yield f"{title}\n\n{rows}"
     yield "### Learning rates\n\nNME on training faces held out, from which each method's rate was chosen:"
     yield trials_table(BUILD / "trials")
 
