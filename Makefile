@@ -23,7 +23,7 @@ SMALL := $(RESEARCH) \
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
-.PHONY: released ablations release-weights clean
+.PHONY: released ablations evidence evidence-smoke release-weights clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,13 @@ ablations: pull ## small trainings that show what each part of the recipe is wor
 	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
 	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 64, epochs: 4}]' train
+
+evidence: pull ## parsing against direct regression on poor labels, all cells (hours); fills docs/evidence.md
+	@dvc repro experiments/poor-data/dvc.yaml
+	@python experiments/poor-data/report.py
+
+evidence-smoke: pull ## a tiny cell of that comparison, with each method
+	@pytest tests/test_evidence.py
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release

@@ -1,0 +1,144 @@
+"""One cell: spoil the labels of some faces, train one method on them, test it on clean truth.
+
+``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root; ``trial`` tries a learning rate.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import spoil
+import torch
+import typer
+import yaml
+from faces import TESTS, Face, listed, load, tests
+from methods import Direct, Settings, fit, precision, predict
+
+from facemark import metrics, tracking
+
+HERE = Path(__file__).parent
+BUILD = HERE / "build"
+FAR = 20.0
+"""A point that is further off than this many per cent is no small error any more."""
+WORST = 0.05
+"""Share of the faces that are the worst ones."""
+TRIAL_SEED, HELD_OUT = 0, 200
+"""Trials learn from faces of their own draw and are judged on so many others of the training pictures."""
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def params() -> dict[str, Any]:
+    """The parameters of all cells."""
+    return yaml.safe_load((HERE / "params.yaml").read_text())
+
+
+def figures(errors: np.ndarray) -> dict[str, float]:
+    """What faces × 68 errors in per cent come to."""
+    nmes = np.sort(errors.mean(1))
+    return {
+        "nme": float(nmes.mean()),
+        "fr8": metrics.fr8(nmes),
+        "auc8": metrics.auc8(nmes),
+        "worst5": float(nmes[-max(1, round(WORST * len(nmes))) :].mean()),
+        "beyond20": 100 * float((errors > FAR).mean()),
+    }
+
+
+def chosen(samples: list[Any], condition: str, most: int, seed: int) -> list[Any]:
+    """What to learn from under a condition: the first of an order that the seed draws."""
+    kind, level = spoil.parse(condition)
+    order = np.random.default_rng(seed).permutation(len(samples))
+    return [samples[i] for i in order[: int(level) if kind in spoil.COUNTS else most]]
+
+
+def cell(
+    train: list[Face], test: list[Face], condition: str, method: str, seed: int, settings: Settings, rate: float
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Train and test.
+
+    Returns:
+        The figures of each of TESTS, and of the clean one with the points of a direct method ``shaped``; and the points
+        found in the clean test, faces × 68 × 2 in per cent of each face's distance of the outer eye corners.
+    """
+    start = time.perf_counter()
+    truth = np.array([face.points for face in train])
+    fitted = fit(method, train, spoil.spoil(truth, condition, seed), settings, rate, seed)
+    truth = np.array([face.points for face in test])
+    found = {name: predict(fitted, *tests(test, name, settings.size)) for name in TESTS}
+    if isinstance(fitted, Direct):
+        found["shaped"] = predict(fitted, *tests(test, "clean", settings.size), shaped=True)
+    report = {
+        "faces": len(train),
+        "rate": rate,
+        "precision": str(precision()).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "minutes": (time.perf_counter() - start) / 60,
+        "tests": {name: figures(metrics.point_errors(points, truth)) for name, points in found.items()},
+    }
+    return report, (100 * found["clean"] / spoil.eyes(truth)).astype(np.float32)
+
+
+def best_rate(method: str) -> float:
+    """The learning rate whose trial had the lowest error.
+
+    Raises:
+        SystemExit: there was no trial.
+    """
+    trials = [json.loads(path.read_text()) for path in (BUILD / "trials" / method).glob("*.json")]
+    if not trials:
+        raise SystemExit(
+            f"no learning rate was tried for {method}; run: dvc repro experiments/poor-data/dvc.yaml:trial"
+        )
+    return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]
+
+
+def log(name: str, known: dict[str, Any], report: dict[str, Any]) -> None:
+    """Mirror a cell to MLflow, as a run within that of all cells with the same parameters."""
+    record = BUILD / "run_id.txt"
+    with tracking.run(params(), record) as parent:
+        mlflow.set_tag("mlflow.runName", "poor-data")
+        record.write_text(parent)
+        with mlflow.start_run(run_name=name, nested=True):
+            mlflow.log_params(known | {key: report[key] for key in ("faces", "rate", "precision", "device")})
+            mlflow.log_metrics(tracking.flatten(report["tests"]) | {"minutes": report["minutes"]})
+
+
+@app.command()
+def run(source: str, condition: str, method: str, seed: int) -> None:
+    """Train and test one cell and write its figures and predictions."""
+    known = {"source": source, "condition": condition, "method": method, "seed": seed}
+    wanted = params()
+    data = wanted[source]
+    train = load(chosen(listed(Path(data["path"]), "train"), condition, data["faces"], seed))
+    test = load(listed(Path(data["path"]), data["test"]))
+    settings = Settings(**wanted["train"])
+    report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
+    report |= {"train": wanted["train"], "most_faces": data["faces"]}
+    name = "-".join(map(str, known.values()))
+    out = BUILD / "cells"
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / f"{name}.npy", points)
+    (out / f"{name}.json").write_text(json.dumps(known | report, indent=1))
+    log(name, known, report)
+
+
+@app.command()
+def trial(method: str, rate: float) -> None:
+    """Try a learning rate on clean labels, judged on training pictures that are not learned from."""
+    known = params()
+    data = known[known["trial"]["source"]]
+    samples = listed(Path(data["path"]), "train")
+    samples = chosen(samples, "clean", len(samples), TRIAL_SEED)
+    train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])
+    settings = Settings(**known["train"] | {"updates": known["trial"]["updates"]})
+    report, _ = cell(train, held, "clean", method, TRIAL_SEED, settings, rate)
+    out = BUILD / "trials" / method
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{rate:g}.json").write_text(json.dumps({"method": method} | report, indent=1))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,250 @@
+"""Three ways from a crop to 68 points: parsing, heatmaps, coordinates. One encoder, one training.
+
+Each learns from the same labels. Parsing turns them into masks (:mod:`facemark.partial_masks`), and learns how masks
+lead to points (:mod:`facemark.landmarks`) from the same labels again. The other two are fitted to the points.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from faces import Face, Lessons, frame
+from rich.progress import track
+from torch import nn
+from torch.utils.data import DataLoader
+
+from facemark import model
+from facemark.geometry import apply, invert
+from facemark.labels import CLASSES, IGNORE
+from facemark.landmarks import LandmarkModel, readable
+from facemark.model import ParsingNet
+from facemark.partial_masks import draw
+from facemark.training import ParsingTask, keep_memory
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SPREAD, WINDOW = 0.025, 0.12
+"""Standard deviation of a heatmap's peak, and how far around the peak its mean is taken, as shares of the side."""
+BATCH = 32
+"""Crops that are looked at together in a test."""
+RANK, ITERATIONS = 20, 30
+"""Modes of the face that missing points are filled in by, and how often."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all methods."""
+
+    size: int
+    updates: int
+    batch_size: int
+    weight_decay: float
+    warmup: float
+    clip: float
+    views: int
+    """Crops that parsing learns the way from regions to points from, more where there are more faces."""
+    workers: int
+
+
+def filled(points: np.ndarray) -> np.ndarray:
+    """Points N × 68 × 2 of aligned faces, the missing (NaN) ones placed by what the others say.
+
+    Singular values are lowered, as in softImpute (Mazumder et al., JMLR 2010), by the first that is left out.
+    """
+    rows = points.reshape(len(points), -1)
+    known = np.isfinite(rows)
+    given = np.where(known, rows, 0)
+    rows = np.where(known, rows, given.sum(0) / known.sum(0).clip(1))
+    for _ in range(ITERATIONS):
+        mean = rows.mean(0)
+        u, s, v = np.linalg.svd(rows - mean, full_matrices=False)
+        s = (s - s[min(RANK, len(s) - 1)]).clip(0)
+        rows = np.where(known, given, (u * s) @ v + mean)
+    return rows.reshape(points.shape)
+
+
+def views(faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> DataLoader:
+    """The training faces once more, askew as they were in training, and their labels."""
+    count = max(settings.views, len(faces))
+    lessons = Lessons(faces, labels, known, count, settings.size, seed + 1, lambda points, _: points)
+    return DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
+
+
+class Parsing:
+    """Regions by the project's network and loss, points by its landmark model."""
+
+    def __init__(self, _: np.ndarray, size: int):
+        self.size = size
+        self.task = ParsingTask(model.build(), None, [1.0] * len(CLASSES))
+        self.network = self.task.network
+
+    def target(self, points: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The mask that the labels tell of; around a missing label it says nothing."""
+        pixels = self.size * points - 0.5
+        mask = draw(pixels, (self.size, self.size))
+        if not known.all():
+            rows, columns = np.indices(mask.shape)
+            distances = (columns[..., None] - pixels[:, 0]) ** 2 + (rows[..., None] - pixels[:, 1]) ** 2
+            mask = np.where(known[distances.argmin(-1)], mask, IGNORE).astype(np.uint8)
+        return mask
+
+    def loss(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """The loss that the project's parser is trained by."""
+        return self.task._loss((images, masks))[0]
+
+    def regions(self, images: torch.Tensor) -> np.ndarray:
+        """Probabilities N × 19 × S × S."""
+        return self.network(images).softmax(1).cpu().numpy()
+
+    def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
+        """Learn how the regions that the network now sees in the training faces lead to their labels."""
+        pairs = []
+        for images, points in views(faces, labels, known, settings, seed):
+            with inference():
+                regions = self.regions(images.to(DEVICE))
+            pairs += [(readable(r), p) for r, p in zip(regions, points.numpy(), strict=True)]
+        self.landmarks = LandmarkModel.blank(np.array([points for _, points in pairs])).learn(pairs, seed)
+
+    def points(self, images: torch.Tensor) -> np.ndarray:
+        """Points N × 68 × 2."""
+        return np.array([self.landmarks.place(readable(r))[0] for r in self.regions(images)])
+
+
+class Direct:
+    """What the two methods share that are fitted to the points themselves."""
+
+    def target(self, points: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The points, NaN where there is no label."""
+        return np.where(known[:, None], points, np.nan).astype(np.float32)
+
+    def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
+        """Learn the shapes that parsing's landmark model begins with, for :meth:`shaped`."""
+        points = [points.numpy() for _, points in views(faces, labels, known, settings, seed)]
+        self.shapes = LandmarkModel.blank(np.concatenate(points))
+
+    def shaped(self, points: np.ndarray) -> np.ndarray:
+        """The nearest points N × 68 × 2 that are such a shape: what a shape model alone does for a direct method."""
+        mean, modes = self.shapes.mean, self.shapes.modes
+        return mean + ((points - mean).reshape(len(points), -1) @ modes.T @ modes).reshape(points.shape)
+
+
+class Heatmap(Direct):
+    """The same U-Net with a heatmap a point, fitted by cross-entropy to a Gaussian around the label."""
+
+    def __init__(self, shapes: np.ndarray, size: int):
+        self.network = ParsingNet()
+        head = self.network.unet.segmentation_head[0]
+        self.network.unet.segmentation_head = smp.base.SegmentationHead(head.in_channels, shapes.shape[1], 3)
+        places = (torch.arange(size, device=DEVICE) + 0.5) / size
+        self.grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
+
+    def loss(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy over the labels that there are and that lie in the crop."""
+        there = ((points > 0) & (points < 1)).all(-1)  # NaN is neither
+        wanted = (-(torch.cdist(points[there], self.grid) ** 2) / (2 * SPREAD**2)).softmax(-1)
+        found = self.network(images).flatten(2)[there].log_softmax(-1)
+        return -(wanted * found).sum() / there.sum().clamp(min=1)
+
+    def points(self, images: torch.Tensor) -> np.ndarray:
+        """Points N × 68 × 2: the mean of each heatmap around its peak."""
+        share = self.network(images).flatten(2).softmax(-1)
+        peak = self.grid[share.argmax(-1)]
+        share = share * (torch.cdist(peak, self.grid) < WINDOW)
+        return (share @ self.grid / share.sum(-1, keepdim=True)).cpu().numpy()
+
+
+class Regressor(ParsingNet):
+    """The encoder with a linear map from its pooled features to coordinates; it starts from the mean of the labels."""
+
+    def __init__(self, shapes: np.ndarray):
+        super().__init__()
+        del self.unet.decoder, self.unet.segmentation_head
+        self.head = nn.Linear(self.unet.encoder.out_channels[-1], shapes[0].size)
+        nn.init.normal_(self.head.weight, std=1e-3)
+        self.head.bias.data = torch.from_numpy(shapes.mean(0).ravel()).float()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Answer the points of a batch, N × 68 × 2."""
+        x = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.head(self.unet.encoder(x)[-1].mean((2, 3))).float().view(len(images), -1, 2)
+
+
+class Coordinate(Direct):
+    """The encoder and coordinates, fitted by their distance (L1), which outliers move little."""
+
+    def __init__(self, shapes: np.ndarray, _: int):
+        self.network = Regressor(shapes)
+
+    def loss(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Mean distance over the labels that there are, in tenths of the side."""
+        there = points.isfinite()
+        return 10 * (self.network(images)[there] - points[there]).abs().sum() / there.sum().clamp(min=1)
+
+    def points(self, images: torch.Tensor) -> np.ndarray:
+        """Points N × 68 × 2."""
+        return self.network(images).cpu().numpy()
+
+
+METHODS = {"parsing": Parsing, "heatmap": Heatmap, "coordinate": Coordinate}
+Method = Parsing | Heatmap | Coordinate
+
+
+def precision() -> torch.dtype:
+    """The number format of the networks: on a GPU bf16, which needs no scaling of gradients."""
+    return torch.bfloat16 if DEVICE == "cuda" else model.precision(DEVICE)
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """No gradients, and the number format of training."""
+    with torch.inference_mode(), torch.autocast(DEVICE, precision()):
+        yield
+
+
+def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, rate: float, seed: int) -> Method:
+    """Train one of METHODS.
+
+    Args:
+        name: which.
+        faces: to learn from.
+        labels: of these faces, N × 68 × 2, pixels of their pictures, NaN where missing.
+        settings: what is the same for all methods.
+        rate: highest learning rate.
+        seed: of the start, the order and the augmentation; the same for the same seed, whatever the labels.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(seed)
+    keep_memory()
+    known = np.isfinite(labels).all(-1)
+    frames = np.array([frame(face.points) for face in faces])
+    shapes = filled(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
+    labels = np.array([apply(invert(matrix), shape) for matrix, shape in zip(frames, shapes, strict=True)])
+
+    method = METHODS[name](shapes, settings.size)
+    network = method.network.to(DEVICE, memory_format=torch.channels_last).train()
+    count = settings.updates * settings.batch_size
+    lessons = Lessons(faces, labels, known, count, settings.size, seed, method.target)
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, settings.updates, pct_start=settings.warmup)
+    loader = DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
+    for images, targets in track(loader, f"training {name}"):
+        with torch.autocast(DEVICE, precision()):
+            loss = method.loss(images.to(DEVICE), targets.to(DEVICE))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        optimizer.step()
+        schedule.step()
+    network.eval()
+    method.finish(faces, labels, known, settings, seed)
+    return method
+
+
+def predict(method: Method, images: torch.Tensor, frames: np.ndarray, shaped: bool = False) -> np.ndarray:
+    """Points N × 68 × 2, in pixels of the pictures that crops N × 3 × S × S were cut out of by their frames."""
+    with inference():
+        shares = np.concatenate([method.points(part.to(DEVICE)) for part in images.split(BATCH)])
+    shares = method.shaped(shares) if shaped else shares
+    return np.array([apply(invert(matrix), points) for matrix, points in zip(frames, shares, strict=True)])

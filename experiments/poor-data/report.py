@@ -1,0 +1,279 @@
+"""All cells that there are: tables into ``docs/evidence.md``, curves beside it.
+
+``python experiments/poor-data/report.py``, from the root. Cells that have not been run, or were run with other
+parameters than those that stand, are left out, and counted.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import spoil
+from cell import BUILD, params
+from faces import TESTS
+from matplotlib.figure import Figure
+from methods import METHODS
+from scipy.stats import t as student
+
+PAGE = Path("docs/evidence.md")
+SOURCES = ("photos", "starter")
+BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
+AXES = {
+    "noise": "noise on each point, % of the eye distance",
+    "outliers": "points thrown, %",
+    "bias": "bias of one annotator in three, % of the eye distance",
+    "missing": "points missing, %",
+    "regions": "regions missing, %",
+    "few": "faces to learn from",
+}
+"""The ways to be poor that have levels; the clean cells are the first level of each."""
+FIGURES = {
+    "nme": "NME",
+    "fr8": "FR@8",
+    "auc8": "AUC",
+    "worst5": "worst 5 %",
+    "beyond20": "points beyond 20 %",
+}
+COLOURS = dict(zip(METHODS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
+Cells = dict[tuple[str, str, str, int], dict]
+"""By source, condition, method and seed: a cell's JSON, and its predictions under ``points``."""
+
+
+def gather(folder: Path, wanted: dict) -> Cells:
+    """Read the cells in a folder that the matrix has and that were made with the parameters that stand."""
+    cells = {}
+    for source in SOURCES:
+        for key in product([source], wanted[source]["conditions"], wanted["methods"], wanted["seeds"]):
+            path = folder / f"{'-'.join(map(str, key))}.json"
+            cell = json.loads(path.read_text()) if path.exists() else {}
+            if cell.get("train") == wanted["train"] and cell["most_faces"] == wanted[source]["faces"]:
+                cells[key] = cell | {"points": np.load(path.with_suffix(".npy"))}
+    return cells
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half the width of its 95 % confidence interval, by Student's t; NaN where there is one value or none."""
+    if len(values) < 2:
+        return (values[0] if values else np.nan), np.nan
+    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values)), float(half)
+
+
+def text(values: list[float], sign: str = "") -> str:
+    """Mean and confidence interval as they stand in a table."""
+    mean, half = interval(values)
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:{sign}.2f}" if np.isnan(half) else f"{mean:{sign}.2f} ± {half:.2f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown; nothing where there are no rows."""
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def seeds(cells: Cells, source: str, condition: str, method: str) -> dict[int, dict]:
+    """The cells of one condition and method, by seed."""
+    return {key[3]: cell for key, cell in cells.items() if key[:3] == (source, condition, method)}
+
+
+def values(cells: Cells, source: str, condition: str, method: str, figure: str, test: str = "clean") -> list[float]:
+    """One figure of each seed."""
+    found = [cell["tests"].get(test) for cell in seeds(cells, source, condition, method).values()]
+    return [figures[figure] for figures in found if figures]
+
+
+def conditions(cells: Cells, source: str) -> list[str]:
+    """The conditions of a source of which there are cells: by kind, then level."""
+    kinds = list(spoil.SPOILERS)
+    there = {key[1] for key in cells if key[0] == source}
+    return sorted(there, key=lambda c: (kinds.index(spoil.parse(c)[0]), spoil.parse(c)[1]))
+
+
+def axis(cells: Cells, source: str, kind: str) -> list[tuple[float, str]]:
+    """Levels of a kind and the conditions that stand for them; ``clean`` is level 0, or all of its faces."""
+    levels = [(spoil.parse(c)[1], c) for c in conditions(cells, source) if spoil.parse(c)[0] == kind]
+    clean = [cell["faces"] for key, cell in cells.items() if key[:2] == (source, "clean")]
+    if levels and clean:
+        levels.append((clean[0] if kind == "few" else 0, "clean"))
+    return sorted(levels)
+
+
+def figures_table(cells: Cells, source: str) -> str:
+    """All figures of the clean test."""
+    rows = [
+        [c, m, str(len(seeds(cells, source, c, m))), *(text(values(cells, source, c, m, f)) for f in FIGURES)]
+        for c, m in product(conditions(cells, source), METHODS)
+        if seeds(cells, source, c, m)
+    ]
+    return table(["labels", "method", "seeds", *FIGURES.values()], rows)
+
+
+def tests_table(cells: Cells, source: str) -> str:
+    """NME of the clean and of the spoilt pictures, and of the clean ones with direct points ``shaped``."""
+    tests = [*TESTS, "shaped"]
+    rows = [
+        [c, m, *(text(values(cells, source, c, m, "nme", test)) for test in tests)]
+        for c, m in product(conditions(cells, source), METHODS)
+        if seeds(cells, source, c, m)
+    ]
+    return table(["labels", "method", *tests], rows)
+
+
+def lead_table(cells: Cells, source: str) -> str:
+    """By how much parsing is better than the stronger of the direct methods, paired by seed."""
+    rows = []
+    for condition in conditions(cells, source):
+        ours = seeds(cells, source, condition, "parsing")
+        rivals = {m: seeds(cells, source, condition, m) for m in METHODS if m != "parsing"}
+        rivals = {m: found for m, found in rivals.items() if found.keys() & ours.keys()}
+        if not rivals:
+            continue
+        strongest = min(rivals, key=lambda m: np.mean(values(cells, source, condition, m, "nme")))
+        both = sorted(ours.keys() & rivals[strongest].keys())
+        leads = [
+            text([rivals[strongest][s]["tests"][t][f] - ours[s]["tests"][t][f] for s in both], "+")
+            for f, t in (("nme", "clean"), ("worst5", "clean"), ("beyond20", "clean"), ("nme", "occlusion"))
+        ]
+        rows.append([condition, strongest, str(len(both)), *leads])
+    return table(["labels", "against", "seeds", "NME", "worst 5 %", "points beyond 20 %", "NME occluded"], rows)
+
+
+def slopes_table(cells: Cells, source: str) -> str:
+    """How much the NME grows with each per cent of an axis: the slope of a straight line, seed by seed."""
+    rows = []
+    for kind in [kind for kind in AXES if kind != "few"]:
+        levels = axis(cells, source, kind)
+        found = []
+        for method in METHODS:
+            by_seed = [seeds(cells, source, condition, method) for _, condition in levels]
+            whole = sorted(set.intersection(*map(set, by_seed))) if len(levels) > 1 else []
+            x = [level for level, _ in levels]
+            lines = [np.polyfit(x, [at[s]["tests"]["clean"]["nme"] for at in by_seed], 1)[0] for s in whole]
+            found.append(text(lines))
+        if set(found) != {"–"}:
+            rows.append([AXES[kind], *found])
+    return table(["NME per 1 of", *METHODS], rows)
+
+
+def influence(one: dict, other: dict) -> np.ndarray:
+    """How far apart the points of two cells lie in each test face: N means, per cent of the eye distance."""
+    return np.linalg.norm(one["points"] - other["points"], axis=-1).mean(1)
+
+
+def influence_table(cells: Cells, source: str) -> str:
+    """What one bad face, and one that is moved by next to nothing, change in the predictions, by the same seed."""
+    rows = []
+    for kind, method in product(("bad", "nudged"), METHODS):
+        for level, condition in axis(cells, source, kind):
+            before = seeds(cells, source, f"few-{level:.0f}", method)
+            after = seeds(cells, source, condition, method)
+            pairs = [
+                (before[s], after[s])
+                for s in before.keys() & after.keys()
+                if before[s]["precision"] == after[s]["precision"]
+            ]
+            if condition != "clean" and pairs:
+                moved = [influence(*pair) for pair in pairs]
+                grown = [b["tests"]["clean"]["nme"] - a["tests"]["clean"]["nme"] for a, b in pairs]
+                row = [text([float(m.mean()) for m in moved]), text([float(np.percentile(m, 95)) for m in moved])]
+                rows.append([condition, method, str(len(pairs)), *row, text(grown, "+")])
+    return table(["labels", "method", "seeds", "mean change", "of the 95th of 100 faces", "NME grows by"], rows)
+
+
+def trials_table(folder: Path) -> str:
+    """The NME of each learning rate that was tried."""
+    trials = {m: sorted((json.loads(p.read_text()) for p in (folder / m).glob("*.json")), key=lambda t: t["rate"])
+              for m in METHODS}  # fmt: skip
+    rates = sorted({trial["rate"] for each in trials.values() for trial in each})
+    nme = {(m, trial["rate"]): f"{trial['tests']['clean']['nme']:.2f}" for m, each in trials.items() for trial in each}
+    return table(
+        ["method", *(f"{rate:g}" for rate in rates)], [[m, *(nme.get((m, r), "–") for r in rates)] for m in METHODS]
+    )
+
+
+def plot(cells: Cells, source: str, out: Path) -> None:
+    """Draw a panel an axis that has levels: NME above, points beyond 20 % below, mean and confidence interval."""
+    kinds = [kind for kind in AXES if len(axis(cells, source, kind)) > 1]
+    figure = Figure(figsize=(3.4 * max(2, len(kinds)), 6), layout="constrained")
+    grid = figure.subplots(2, len(kinds), sharey="row", squeeze=False)
+    for row, figure_name in zip(grid, ("nme", "beyond20"), strict=True):
+        for axes, kind in zip(row, kinds, strict=True):
+            levels = axis(cells, source, kind)
+            for method in METHODS:
+                found = [(x, values(cells, source, c, method, figure_name)) for x, c in levels]
+                found = [(x, *interval(each)) for x, each in found if each]
+                if found:
+                    x, mean, half = np.array(found).T
+                    axes.errorbar(
+                        x, mean, np.nan_to_num(half), label=method, color=COLOURS[method], marker="o", capsize=3
+                    )
+            if kind == "few":
+                axes.set_xscale("log")
+                axes.set_xticks([x for x, _ in levels], [f"{x:.0f}" for x, _ in levels])
+                axes.minorticks_off()
+            axes.set(xlabel=AXES[kind], ylim=(0, None))
+            axes.grid(alpha=0.3)
+    grid[0][0].set_ylabel("NME, %")
+    grid[1][0].set_ylabel("points beyond 20 %, %")
+    grid[0][0].legend()
+    figure.suptitle(f"Poor labels, clean truth ({source}): lower is better")
+    figure.savefig(out, dpi=100)
+
+
+def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
+    """The results, in Markdown, for a page beside which the curves go."""
+    for source in SOURCES:
+        planned = len(wanted[source]["conditions"]) * len(wanted["methods"]) * len(wanted["seeds"])
+        done = {key: cell for key, cell in cells.items() if key[0] == source}
+        yield f"### {source}: {len(done)} of {planned} cells"
+        if not done:
+            continue
+        devices = ", ".join(sorted({f"{cell['device']} in {cell['precision']}" for cell in done.values()}))
+        minutes = sum(cell["minutes"] for cell in done.values())
+        train = wanted["train"]
+        yield (
+            f"{train['size']} pixels, {train['updates']} updates of {train['batch_size']} faces, "
+            f"{wanted[source]['faces']} faces unless the labels say how many; {minutes:.0f} minutes on {devices}."
+        )
+        if any(len(axis(done, source, kind)) > 1 for kind in AXES):
+            chart = f"{page.stem}-{source}.png"
+            plot(done, source, page.with_name(chart))
+            yield f"![Error against how poor the labels are, three methods]({chart})"
+        tables = {
+            "Lead of parsing over the stronger direct method (+: parsing is better):": lead_table,
+            "Sensitivity, the slope of NME against the level:": slopes_table,
+            "Change of the predictions by one bad training face, % of the eye distance:": influence_table,
+            "All figures, on clean pictures:": figures_table,
+            "NME on clean and on spoilt pictures:": tests_table,
+        }
+        for title, made in tables.items():
+            if rows := made(done, source):
+                yield f"{title}\n\n{rows}"
+    yield "### Learning rates\n\nNME on training faces held out, from which each method's rate was chosen:"
+    yield trials_table(BUILD / "trials")
+
+
+def write(page: Path, results: str) -> None:
+    """Put the results between the marks of a page, in the place of those that stand there.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    content = page.read_text()
+    if BEGIN not in content or END not in content:
+        raise ValueError(f"{page} lacks a line {BEGIN} or {END}; the results go between them")
+    head, rest = content.split(BEGIN, 1)
+    page.write_text(f"{head}{BEGIN}\n\n{results}\n\n{END}{rest.split(END, 1)[1]}")
+
+
+if __name__ == "__main__":
+    wanted = params()
+    found = gather(BUILD / "cells", wanted)
+    write(PAGE, "\n\n".join(sections(found, wanted, PAGE)))
+    print(f"{len(found)} cells are in {PAGE}")

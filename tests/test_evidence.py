@@ -1,0 +1,255 @@
+"""The comparison on poor labels: that labels are spoilt as their names say, and that a tiny cell runs."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facemark.datasets import read_points
+from facemark.geometry import apply
+from facemark.labels import IGNORE, JAW, L_EYE_POINTS, Region
+
+EXPERIMENT = Path("experiments/poor-data").resolve()
+sys.path.insert(0, str(EXPERIMENT))
+
+import cell  # noqa: E402
+import faces  # noqa: E402
+import methods  # noqa: E402
+import report  # noqa: E402
+import spoil  # noqa: E402
+
+TINY = methods.Settings(
+    size=32, updates=3, batch_size=4, weight_decay=0.01, warmup=0.2, clip=1.0, views=8, workers=0
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def some_faces():
+    if not Path("data/train").exists():
+        pytest.skip("the starter data are not here; fetch them with: dvc pull data.dvc")
+    return faces.load(faces.listed(Path("data"), "val")[:14])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """Thirty faces whose outer eye corners are 100 pixels apart."""
+    points = np.random.default_rng(0).uniform(0, 200, (30, 68, 2))
+    points[:, 36], points[:, 45] = (50, 80), (150, 80)
+    return points
+
+
+def test_no_noise_is_the_truth_and_noise_is_as_wide_as_it_says(truth):
+    assert np.array_equal(spoil.spoil(truth, "clean", 1), truth)
+    off = spoil.spoil(truth, "noise-8", 1) - truth
+    assert off.std() == pytest.approx(8, rel=0.05)  # 8 % of 100 pixels
+    assert np.allclose(spoil.spoil(truth, "noise-16", 1) - truth, 2 * off)
+
+
+def test_the_share_of_outliers_is_exact_and_they_stay_in_the_face(truth):
+    spoilt = spoil.spoil(truth, "outliers-30", 1)
+    moved = (spoilt != truth).any(-1)
+    assert moved.sum() == 612  # 30 % of 30 × 68
+    assert (spoilt >= truth.min(1, keepdims=True)).all() and (spoilt <= truth.max(1, keepdims=True)).all()
+
+
+def test_one_annotator_in_three_is_biased_downwards(truth):
+    off = spoil.spoil(truth, "bias-4", 1) - truth
+    assert np.allclose(off[::3], (0, 4))
+    assert not off[1::3].any() and not off[2::3].any()
+
+
+def test_the_share_of_missing_points_is_exact(truth):
+    gone = np.isnan(spoil.spoil(truth, "missing-60", 1))
+    assert (gone[..., 0] == gone[..., 1]).all()
+    assert gone[..., 0].sum() == 1224  # 60 % of 30 × 68
+
+
+def test_regions_are_missing_whole(truth):
+    gone = np.isnan(spoil.spoil(truth, "regions-40", 1)[..., 0])
+    by_region = np.array([gone[:, region].mean(1) for region in spoil.REGIONS])
+    assert set(by_region.ravel()) == {0, 1}
+    assert by_region.sum() == 84  # 40 % of 30 × 7
+
+
+def test_one_bad_face_is_turned_by_a_right_angle_and_the_others_are_left_alone(truth):
+    spoilt = spoil.spoil(truth, "bad-30", 1)
+    assert np.array_equal(spoilt[1:], truth[1:])
+    corners = spoilt[0, 45] - spoilt[0, 36]
+    assert np.allclose(corners, (0, 100)) or np.allclose(corners, (0, -100))
+    assert np.allclose(spoilt[0].mean(0), truth[0].mean(0))
+
+
+def test_a_condition_that_is_none_is_refused():
+    for name in ("noise", "noise-x", "blur-3", "clean-2", ""):
+        with pytest.raises(ValueError, match="there is no condition"):
+            spoil.parse(name)
+
+
+def test_fewer_faces_are_some_of_more_and_a_seed_draws_others():
+    some = list(range(100))
+    few, more = (cell.chosen(some, condition, 80, 1) for condition in ("few-10", "clean"))
+    assert len(few) == 10 and len(more) == 80 and more[:10] == few
+    assert cell.chosen(some, "bad-10", 80, 1) == few
+    assert cell.chosen(some, "few-10", 80, 2) != few
+
+
+def test_missing_points_are_filled_in_from_the_others():
+    rng = np.random.default_rng(0)
+    modes = rng.normal(size=(2, 136))
+    points = (rng.normal(size=(200, 2)) @ modes + 5).reshape(200, 68, 2)  # two modes explain all
+    gaps = np.where(spoil.some((200, 68), 20, rng)[..., None], np.nan, points)
+    filled, known = methods.filled(gaps), np.isfinite(gaps)
+    assert np.array_equal(filled[known], gaps[known])
+    by_mean = np.broadcast_to(np.nanmean(gaps, 0), gaps.shape)
+    error, error_of_mean = (np.abs(found - points)[~known].mean() for found in (filled, by_mean))
+    assert error < error_of_mean / 5
+
+
+def test_a_face_lies_in_the_middle_of_its_crop_and_a_quarter_turn_turns_it():
+    points = np.array([(10, 20), (110, 20), (110, 120), (10, 120)], float)
+    inside = apply(faces.frame(points), points)
+    assert inside.mean(0) == pytest.approx((0.5, 0.5))
+    assert np.ptp(inside, 0) == pytest.approx(1 / faces.ROOM)
+    assert apply(faces.frame(points, turn=90), points) == pytest.approx(np.roll(inside, -1, 0))
+
+
+def test_a_shape_model_leaves_shapes_alone_and_mends_what_is_none():
+    rng = np.random.default_rng(0)
+    direct = methods.Direct()
+    direct.shapes = methods.LandmarkModel.blank(
+        0.5 + (rng.normal(size=(30, 3)) @ rng.normal(size=(3, 136))).reshape(30, 68, 2)
+    )
+    shapes = direct.shapes.mean + (rng.normal(size=(5, 48)) @ direct.shapes.modes).reshape(5, 68, 2)
+    assert np.allclose(direct.shaped(shapes), shapes)
+    off = rng.normal(size=shapes.shape)
+    assert np.linalg.norm(direct.shaped(shapes + off) - shapes) < np.linalg.norm(off)
+
+
+def test_a_mask_says_nothing_around_missing_points():
+    points = read_points_of_a_face()
+    parsing = methods.Parsing(points[None], 64)
+    whole = parsing.target(points, np.ones(68, bool))
+    known = np.ones(68, bool)
+    known[L_EYE_POINTS] = False
+    part = parsing.target(points, known)
+    assert (whole == Region.L_EYE).any() and not (part == Region.L_EYE).any()
+    assert np.array_equal(part == Region.R_EYE, whole == Region.R_EYE)
+    assert set(part[part != whole]) == {IGNORE}
+
+
+def read_points_of_a_face() -> np.ndarray:
+    """The points of a drawn face, in its crop."""
+    path = next(iter(sorted(Path("data/val/landmarks").glob("*.txt"))), None)
+    if path is None:
+        pytest.skip("the starter data are not here; fetch them with: dvc pull data.dvc")
+    points = read_points(path)[0].astype(float)
+    return apply(faces.frame(points), points)
+
+
+@pytest.fixture(scope="module")
+def cells(some_faces, tmp_path_factory):
+    """A folder with a tiny cell of each method, and the parameters that it was made with."""
+    folder = tmp_path_factory.mktemp("cells")
+    wanted = {
+        "methods": list(methods.METHODS),
+        "seeds": [1, 2],
+        "train": vars(TINY),
+        "photos": {"conditions": ["clean"], "faces": 8},
+        "starter": {"conditions": ["clean", "regions-40"], "faces": 8},
+    }
+    for method in methods.METHODS:
+        found, points = cell.cell(some_faces[:8], some_faces[8:], "regions-40", method, 1, TINY, 1e-3)
+        known = {"source": "starter", "condition": "regions-40", "method": method, "seed": 1}
+        name = folder / "-".join(map(str, known.values()))
+        np.save(f"{name}.npy", points)
+        Path(f"{name}.json").write_text(json.dumps(known | found | {"train": vars(TINY), "most_faces": 8}))
+    return folder, wanted
+
+
+def test_a_cell_of_each_method_has_all_figures(cells):
+    found = report.gather(*cells)
+    assert {key[2] for key in found} == set(methods.METHODS)
+    for (_, _, method, _), each in found.items():
+        assert each["faces"] == 8 and each["points"].shape == (6, 68, 2)
+        assert set(each["tests"]) == {*faces.TESTS, *([] if method == "parsing" else ["shaped"])}
+        for figures in each["tests"].values():
+            assert set(figures) == set(report.FIGURES)
+            assert np.isfinite(list(figures.values())).all()
+            assert figures["nme"] <= figures["worst5"]
+
+
+def test_the_same_seed_gives_the_same_points_and_one_face_changes_them(some_faces):
+    def points(condition):
+        return cell.cell(some_faces[:8], some_faces[8:], condition, "coordinate", 1, TINY, 1e-3)[1]
+
+    before = points("few-8")
+    assert np.array_equal(points("few-8"), before)
+    assert not np.array_equal(points("bad-8"), before)
+
+
+def test_the_report_copes_with_missing_cells_and_can_be_written_again(cells, tmp_path):
+    folder, wanted = cells
+    page = tmp_path / "evidence.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    found = report.gather(folder, wanted)
+    for _ in range(2):
+        report.write(page, "\n\n".join(report.sections(found, wanted, page)))
+    content = page.read_text()
+    assert content.startswith("before\n") and content.endswith("\nafter\n") and "\nold\n" not in content
+    assert "starter: 3 of 12 cells" in content and "photos: 0 of 6 cells" in content
+    for method in methods.METHODS:
+        nme = found["starter", "regions-40", method, 1]["tests"]["clean"]["nme"]
+        assert re.search(rf"\| regions-40 \| {method} \| 1 \| {nme:.2f} \|", content)
+
+
+def test_the_curves_are_drawn_once_an_axis_has_two_levels(cells, tmp_path):
+    folder, wanted = cells
+    found = report.gather(folder, wanted)
+    both = found | {(key[0], "clean", *key[2:]): each for key, each in found.items()}
+    page = tmp_path / "evidence.md"
+    "".join(report.sections(found, wanted, page))
+    assert not list(tmp_path.glob("*.png"))
+    assert f"({page.stem}-starter.png)" in "".join(report.sections(both, wanted, page))
+    assert list(tmp_path.glob("*.png"))
+
+
+def test_cells_of_other_parameters_are_left_out(cells):
+    folder, wanted = cells
+    assert not report.gather(folder, wanted | {"train": wanted["train"] | {"updates": 4}})
+
+
+def test_an_interval_is_students():
+    assert report.interval([1.0, 2.0, 3.0]) == pytest.approx((2, 4.303 / 3**0.5), abs=1e-3)
+    assert report.text([1.5]) == "1.50" and report.text([]) == "–"
+
+
+def test_a_slope_is_that_of_the_line_through_the_levels():
+    def made(nme):
+        return {"faces": 8, "tests": {"clean": {"nme": nme}}}
+
+    conditions = {"clean": 3.0, "noise-8": 7.0, "noise-16": 11.0}
+    made_up = {("photos", name, "parsing", 1): made(nme) for name, nme in conditions.items()}
+    assert "| 0.50 | – | – |" in report.slopes_table(made_up, "photos")
+
+
+def test_influence_is_the_mean_distance_of_the_points():
+    before, after = {"points": np.zeros((2, 68, 2))}, {"points": np.zeros((2, 68, 2))}
+    after["points"][1] += (3, 4)
+    assert report.influence(before, after) == pytest.approx([0, 5])
+
+
+def test_params_name_conditions_and_methods_that_there_are():
+    wanted = cell.params()
+    methods.Settings(**wanted["train"])
+    assert set(wanted["methods"]) <= set(methods.METHODS)
+    for source in report.SOURCES:
+        for condition in wanted[source]["conditions"]:
+            spoil.parse(condition)
+
+
+def test_all_points_belong_to_one_of_the_regions():
+    assert sorted(i for region in spoil.REGIONS for i in range(68)[region]) == list(range(68))
+    assert spoil.REGIONS[0] == JAW
