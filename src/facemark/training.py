@@ -282,6 +282,7 @@ def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
     )
     if settings.batch_size % made.world_size:
         raise SystemExit(
-            f"train.batch_size {settings.batch_size} cannot be shared by {made.world_size} processes; make it a multiple"
+            f"train.batch_size {settings.batch_size} cannot be shared by {made.world_size} processes; "
+            "make it a multiple of their number"
         )
     return made
