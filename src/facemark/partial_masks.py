@@ -4,6 +4,8 @@ Eyes, lips and the inside of the mouth are drawn; of brows, nose and the lower f
 pixels known to be of one of several classes (:data:`facemark.labels.UNIONS`), and all else is IGNORE.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -41,7 +43,13 @@ def curve(points: np.ndarray) -> np.ndarray:
     """A smooth line through K × 2 points, eight times as many."""
     if len(points) < 3:
         return points
-    return CubicSpline(np.arange(len(points)), points)(np.linspace(0, len(points) - 1, 8 * len(points)))
+    return spline(len(points)) @ points
+
+
+@cache
+def spline(count: int) -> np.ndarray:
+    """The matrix, 8 K × K, of the cubic spline through K points: it is linear in them, and costly to find."""
+    return CubicSpline(np.arange(count), np.eye(count))(np.linspace(0, count - 1, 8 * count))
 
 
 def around(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
