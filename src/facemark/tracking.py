@@ -144,9 +144,9 @@ def _restored(whole: Run, name: str, original: str) -> None:
     client.set_terminated(client.create_run(experiment, tags=tags, run_name=f"{name} (restored)").info.run_id)
 
 
-def logger(runs: Runs | None) -> MLFlowLogger:
+def logger(runs: Runs) -> MLFlowLogger:
     """Lightning's logger, writing the curves of a training into the run of its stage."""
-    return MLFlowLogger(EXPERIMENT, run_id=runs and runs.stage, tracking_uri=mlflow.get_tracking_uri())
+    return MLFlowLogger(EXPERIMENT, run_id=runs.stage, tracking_uri=mlflow.get_tracking_uri())
 
 
 def tag(runs: Runs, tags: dict[str, str]) -> None:

@@ -92,7 +92,10 @@ def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[
     if not data.val:
         raise SystemExit("no dataset has masks in its val split, by which the best epoch is told; add one that has")
     task = ParsingTask(network, settings, class_weights(pixels(folders)).tolist())
-    done = trainer(settings, checkpoints, [CSVLogger(checkpoints, name="logs"), tracking.logger(runs)])
+    loggers = [CSVLogger(checkpoints, name="logs")]
+    if runs:  # only the process that has them opens MLflow's store: two that create it at once fail
+        loggers.append(tracking.logger(runs))
+    done = trainer(settings, checkpoints, loggers)
     last = checkpoints / f"{LAST}.ckpt"
     done.fit(task, data, ckpt_path=last if last.exists() else None)
     if done.interrupted:
