@@ -51,23 +51,19 @@ def endpoint(server_home, released):
     serving.stop(server_home)
 
 
-@pytest.fixture(scope="session")
-def first_repro(tmp_path_factory):
-    """A clone of the project with the pipeline run once, which takes a minute, and its dvc.lock committed."""
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of the project with the pipeline run once, which takes a minute, and its dvc.lock committed.
+
+    This process looks into its MLflow store.
+    """
     clone = Clone(tmp_path_factory.mktemp("pipeline") / "clone")
     clone.run("dvc", "repro")
     clone.run("git", "add", "dvc.lock")
     clone.run("git", "commit", "--quiet", "--message", "A first pass")
-    return clone
-
-
-@pytest.fixture(scope="module")
-def clone(first_repro):
-    """That clone with what the first run left; this process looks into its MLflow store."""
-    first_repro.settle()
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{first_repro.folder}/mlflow.db")
-    yield first_repro
+    mlflow.set_tracking_uri(f"sqlite:///{clone.folder}/mlflow.db")
+    yield clone
     mlflow.set_tracking_uri(before)
 
 
