@@ -89,9 +89,7 @@ def best_rate(method: str) -> float:
     """
     trials = [json.loads(path.read_text()) for path in (BUILD / "trials" / method).glob("*.json")]
     if not trials:
-        raise SystemExit(
-            f"no learning rate was tried for {method}; run: dvc --cd experiments/poor-data repro trial"
-        )
+        raise SystemExit(f"no learning rate was tried for {method}; run: dvc --cd experiments/poor-data repro trial")
     return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]
 
 

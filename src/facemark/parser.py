@@ -105,7 +105,7 @@ class FaceParser:
             weights: file written by :func:`facemark.model.save`.
             landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`; without, there are only portraits.
             device: a torch device; a GPU where there is one by default.
-            flip: look at each face that is measured mirrored as well and take the mean: better, for up to a third more time.
+            flip: look at each face that is measured mirrored as well and take the mean: better, up to a third slower.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or is not what it should be.
