@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -89,28 +90,30 @@ def test_nor_over_another_result(tmp_path, parse):
             results.add(Shot(sources[1], np.zeros((9, 9, 3), np.uint8)), parse, [0, 1])
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file may grow beyond 100 bytes."""
+    """No file may grow beyond 100 bytes; as short as can be, for pytest's own output may be a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_drawing_that_cannot_be_finished_leaves_the_one_before(tmp_path, photo, parse, full_disk):
+def test_a_drawing_that_cannot_be_finished_leaves_the_one_before(tmp_path, photo, parse):
     target = tmp_path / "drawn.png"
     target.write_bytes(b"before")
-    with pytest.raises(OSError, match=r"drawn\.png"), Results([], MODEL, out=target) as results:
+    with pytest.raises(OSError, match=r"drawn\.png"), full_disk(), Results([], MODEL, out=target) as results:
         results.add(shot(photo), parse, [0, 1])
     assert target.read_bytes() == b"before"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["drawn.png", "photo.jpg"]
 
 
-def test_nor_does_a_video(tmp_path, full_disk):
+def test_nor_does_a_video(tmp_path):
     writer = Writer(tmp_path / "drawn.mp4", 25)
-    for _ in range(5):
-        writer.write(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
-    with pytest.raises(OSError, match=r"drawn\.mp4.*disk full"):
+    with pytest.raises(OSError, match=r"drawn\.mp4.*disk full"), full_disk():
+        for _ in range(5):
+            writer.write(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
         writer.close()
     assert list(tmp_path.iterdir()) == []
