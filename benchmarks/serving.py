@@ -44,9 +44,9 @@ def pictures(data: Path) -> dict[str, list[bytes]]:
     """JPEG files of each kind, made of starter faces."""
     faces = [read_image(path) for path in sorted((data / "test/images").glob("*.jpg"))]
     portraits = [cv2.resize(face, (320, 320), interpolation=cv2.INTER_CUBIC) for face in faces]
-    rows = [np.hstack(portraits[i : i + 4]) for i in range(0, len(portraits) - 3, 4)]
-    groups = [cv2.resize(np.vstack(rows[i : i + 3]), (1152, 864)) for i in range(0, len(rows) - 2, 3)]
-    photographs = [cv2.resize(group, (4000, 3000), interpolation=cv2.INTER_CUBIC) for group in groups]
+    rows = [np.hstack(portraits[i : i + 2]) for i in range(0, len(portraits) - 1, 2)]
+    groups = [cv2.resize(np.vstack(rows[i : i + 2]), (1024, 1024)) for i in range(0, len(rows) - 1, 2)]
+    photographs = [cv2.resize(group, (3464, 3464), interpolation=cv2.INTER_CUBIC) for group in groups]
     made = zip(KINDS.items(), (portraits, groups, photographs), strict=True)
     return {name: [jpeg(some[i % len(some)]) for i in range(count)] for (name, count), some in made}
 
