@@ -26,6 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from facemark import answer, images, metrics, model, serving
+from facemark.cli import RELEASED
 from facemark.client import AsyncClient
 from facemark.datasets import read_image, read_points
 from facemark.parser import FaceParser
@@ -36,7 +37,6 @@ BATCH = yaml.safe_load((SERVE / "model-config.yaml").read_text())["batchSize"]
 KINDS = {"portraits, 320 px": 16, "groups, 1 megapixel": 4, "photographs, 12 megapixels": 2}
 """What is parsed, and how many of it in a round."""
 CROWDS = (1, 4, 16, 64)
-WEIGHTS = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 console = Console(width=110)
 
 
@@ -175,8 +175,8 @@ def waiting(times: list[float]) -> list[str]:
 
 def faithfulness(parser: FaceParser, data: Path) -> None:
     """Print how far the optimised network is from the same one eager and in fp32, on some starter test pictures."""
-    eager = FaceParser(*WEIGHTS)
-    eager.look = naive_engine.engine(model.load(WEIGHTS[0])[0], torch.device("cpu"))
+    eager = FaceParser(*RELEASED)
+    eager.look = naive_engine.engine(model.load(RELEASED[0])[0], torch.device("cpu"))
     same, errors = [], []
     for path in track(sorted((data / "test/images").glob("*.jpg"))[::4], "faithfulness"):
         truth = read_points(data / f"test/landmarks/{path.stem}.txt").astype(float)
@@ -201,7 +201,7 @@ def main(
     port: Annotated[int, typer.Option(help="and the nine above it")] = 8180,
 ) -> None:
     """Measure all ways on this machine; needs the archive that the pipeline builds."""
-    parser, files = FaceParser(*WEIGHTS), pictures(data)
+    parser, files = FaceParser(*RELEASED), pictures(data)
     faithfulness(parser, data)
     with tempfile.TemporaryDirectory() as folder, served(archive, port) as ours:
         with served(naive(archive, Path(folder, "naive.mar")), port + 5) as other:

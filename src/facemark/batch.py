@@ -33,12 +33,13 @@ from pyarrow import fs
 
 import facemark
 from facemark import answer, images
+from facemark.landmarks import LandmarkModel
+from facemark.model import load
 from facemark.parser import FaceParser
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data warns of what it does itself
 
-SUFFIXES = {"jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"}
 FACE = pa.struct(
     [
         ("box", pa.list_(pa.float32())),
@@ -101,9 +102,10 @@ def pictures(files: fs.FileSystem, root: str) -> list[str]:
         OSError: there is no such folder.
     """
     found = files.get_file_info(fs.FileSelector(root, recursive=True))
-    paths = sorted(each.path for each in found if each.is_file and each.extension.lower() in SUFFIXES)
+    paths = sorted(each.path for each in found if each.is_file and f".{each.extension.lower()}" in images.SUFFIXES)
     if not paths:
-        raise ValueError(f"{root} has no pictures, whose names end in {', '.join(sorted(SUFFIXES))}")
+        kinds = ", ".join(sorted(suffix[1:] for suffix in images.SUFFIXES))
+        raise ValueError(f"{root} has no pictures, whose names end in {kinds}")
     return paths
 
 
@@ -218,7 +220,9 @@ def parse(
         ValueError, OSError: there are no pictures, or the model or the target is not what it should be.
         ray.exceptions.RayError: the cluster failed; what was parsed has been written.
     """
-    FaceParser(*model)  # says here what is wrong with the files
+    weights, landmarks = model
+    load(weights)  # says here what is wrong with the files
+    LandmarkModel.load(landmarks)
     name = hashlib.sha256(b"".join(file.read_bytes() for file in model)).hexdigest()[:16]
     files, root, prefix = place(source)
     listed = pictures(files, root)

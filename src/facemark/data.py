@@ -19,17 +19,12 @@ from facemark.labels import (
     CLASSES,
     COLORS,
     IGNORE,
-    INNER_LIP,
-    JAW,
     L_BROW_POINTS,
     L_EYE_POINTS,
-    NOSE_BASE,
-    NOSE_BRIDGE,
-    OUTER_LIP,
     R_BROW_POINTS,
     R_EYE_POINTS,
 )
-from facemark.overlay import SHIFT, fixed
+from facemark.overlay import LINES, SHIFT, fixed
 from facemark.report import TILE, fitted
 from facemark.settings import Dataset
 from facemark.stages.prepare import Examined, examine, faults, pixels, samples, shown_classes
@@ -43,17 +38,6 @@ PALETTE[[BESIDE_PART, BESIDE_FACE, IGNORE]] = [[190, 190, 210], [70, 70, 90], [1
 OPACITY = 0.7
 RIGHT, LEFT, MIDDLE = (255, 70, 70), (80, 255, 110), (255, 255, 255)
 """RGB of the points of the subject's right and left side, as ships' lights, and of the others."""
-LINES = (
-    (JAW, False, MIDDLE),
-    (R_BROW_POINTS, False, RIGHT),
-    (L_BROW_POINTS, False, LEFT),
-    (NOSE_BRIDGE, False, MIDDLE),
-    (NOSE_BASE, False, MIDDLE),
-    (R_EYE_POINTS, True, RIGHT),
-    (L_EYE_POINTS, True, LEFT),
-    (OUTER_LIP, True, MIDDLE),
-    (INNER_LIP, True, MIDDLE),
-)
 COLUMNS, LINE, MARGIN = 3, 16, 6
 """Pairs of pictures in a row of the sheet, the height of its text and the space around it, in pixels."""
 INK, ALARM = (0, 0, 0), (200, 0, 0)
@@ -180,10 +164,17 @@ def outlined(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     drawn = np.ascontiguousarray(fitted(image))
     placed = (points + 0.5) * (TILE / max(image.shape[:2])) - 0.5
     for face in placed:
-        for which, closed, color in LINES:
+        for which, closed in LINES:
             line = np.array(fixed(face[which]), np.int32)
-            cv2.polylines(drawn, [line], closed, color, 1, cv2.LINE_AA, SHIFT)
+            cv2.polylines(drawn, [line], closed, side(which), 1, cv2.LINE_AA, SHIFT)
     return drawn
+
+
+def side(which: slice) -> tuple[int, int, int]:
+    """The colour of a line through these points."""
+    if which in (R_BROW_POINTS, R_EYE_POINTS):
+        return RIGHT
+    return LEFT if which in (L_BROW_POINTS, L_EYE_POINTS) else MIDDLE
 
 
 def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ from the same model inside this process.
 
 import base64
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from contourpy import contour_generator
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 from PIL import Image
 
 from facemark import answer, images, labels, overlay, serving
@@ -34,8 +31,6 @@ import gradio as gr
 Ask = Callable[[bytes], Answer]
 """Bytes of a photograph in, the endpoint's answer with its mask out."""
 
-CONFIDENCE = colormaps["cividis"]
-"""Colours from a point with score 0 to one with score 1; their lightness says the same as their hue."""
 LONGEST = 1280
 """Longer side in pixels of the picture as the page shows it; coordinates stay the photograph's own."""
 QUALITY = 90
@@ -77,6 +72,13 @@ NO_FACE = """No face was found. Faces smaller than about 20 pixels, turned furth
 often missed."""
 HINT = "Point at the picture, tap it, or step through the points with the arrow keys, to read what is there."
 DOWNLOADS = "Download the answer (JSON)", "Download the drawn picture (PNG)"
+
+
+def css(color: np.ndarray) -> str:
+    """An RGB colour as style sheets write it."""
+    return f"rgb{tuple(color.tolist())}"
+
+
 LAYERS = "".join(
     f'<label><input type="checkbox" id="show-{name}" checked>{text}</label>'
     for name, text in (("mask", "Mask"), ("landmarks", "Landmarks"), ("confidence", "Confidence"))
@@ -110,8 +112,8 @@ footer {{display: none !important}}
 .found .name {{white-space: nowrap; margin-right: .9em}}
 .swatch, .disc {{display: inline-block; width: .9em; height: .9em; margin-right: .35em; vertical-align: -.1em}}
 .disc {{border-radius: 50%}}
-.disc.seen {{background: {to_hex(CONFIDENCE(1.0))}; transform: scale(.7)}}
-.disc.guessed {{background: {to_hex(CONFIDENCE(0.0))}; outline: 1px solid #fff; transform: scale(1.1)}}
+.disc.seen {{background: {css(overlay.shade(1))}; transform: scale(.7)}}
+.disc.guessed {{background: {css(overlay.shade(0))}; outline: 1px solid #fff; transform: scale(1.1)}}
 """
 NAMING = """
 const say = target => {
@@ -155,8 +157,8 @@ def running_client(home: Path = serving.HOME) -> Client | None:
     """A client of the endpoint that was started in ``home``; None where none runs."""
     if serving.running(home) is None:
         return None
-    port = re.search(r"inference_address=http://127\.0\.0\.1:(\d+)", (home / "config.properties").read_text())[1]
-    return Client(serving.keys(home)["inference"]["key"], f"http://127.0.0.1:{port}/predictions/{serving.NAME}")
+    url = f"{serving.address(home, 'inference')}/predictions/{serving.NAME}"
+    return Client(serving.keys(home)["inference"]["key"], url)
 
 
 def page(ask: Ask) -> gr.Blocks:
@@ -273,7 +275,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
     )
     hint = f'<p class="caption" id="caption" aria-live="polite" data-hint="{HINT}">{HINT}</p>'
     swatches = "".join(
-        f'<span class="name"><span class="swatch" style="background: rgb{tuple(COLORS[region].tolist())}"></span>'
+        f'<span class="name"><span class="swatch" style="background: {css(COLORS[region])}"></span>'
         f"{name(region)}</span> "
         for region in seen
     )
@@ -303,7 +305,7 @@ def area(inside: np.ndarray, scale: float, region: Region) -> str:
     back = invert(scaled(scale))
     lines = [apply(back, line - 1) for line in contour_generator(z=np.pad(inside, 1).astype(float)).lines(0.5)]
     path = "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in line) + "Z" for line in lines)
-    return f'<path d="{path}" fill="rgb{tuple(COLORS[region].tolist())}"><title>{name(region)}</title></path>'
+    return f'<path d="{path}" fill="{css(COLORS[region])}"><title>{name(region)}</title></path>'
 
 
 def layers(face: Face, number: int | None, width: int) -> str:
@@ -318,14 +320,14 @@ def layers(face: Face, number: int | None, width: int) -> str:
         whose = f"face {number}, " if number else ""
         title = f"<title>{whose}point {i}: {POINTS[i]}, {score:.0%} sure</title>"
         place, edge = f'cx="{x}" cy="{y}"', f'stroke-width="{thin / 2:.2f}"'
-        color, radius = to_hex(CONFIDENCE(score)), thin * (3 + 5 * (1 - score))
+        color, radius = css(overlay.shade(score)), thin * (3 + 5 * (1 - score))
         discs.append(f'<circle {place} r="{radius:.2f}" fill="{color}" {edge}>{title}</circle>')
         dots.append(f'<circle {place} r="{1.6 * thin:.2f}" {edge}>{title}</circle>')
     points = np.array(face.landmarks.points)
-    lines = [(part, "polyline") for part in overlay.OPEN] + [(part, "polygon") for part in overlay.CLOSED]
+    lines = [(which, "polygon" if closed else "polyline") for which, closed in overlay.LINES]
     joined = "".join(
-        f'<{kind} points="{" ".join(f"{x},{y}" for x, y in points[part])}" stroke-width="{thin:.2f}"></{kind}>'
-        for part, kind in lines
+        f'<{kind} points="{" ".join(f"{x},{y}" for x, y in points[which])}" stroke-width="{thin:.2f}"></{kind}>'
+        for which, kind in lines
     )
     letters = float(np.clip((x1 - x0) / 5, width / 60, width / 30))
     says = f"{number}: {face.score:.0%}" if number else f"{face.score:.0%} sure"

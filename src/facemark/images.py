@@ -8,6 +8,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""How the names of such files end."""
 BEGINNING = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
 """How files of these formats begin: with it, an unreadable file is a broken one rather than of another format."""
 MAX_BYTES = 20 * 2**20

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from facemark import images
+from facemark.images import SUFFIXES as PHOTOS
 from facemark.parser import FaceParser, Parse
 from facemark.video import SUFFIXES as VIDEOS
 from facemark.video import Follower, Video
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 BATCH, BATCH_PIXELS = 8, 20_000_000
 """A batch has no more pictures than this, and no more pixels unless one picture alone has."""
 

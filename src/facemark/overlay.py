@@ -26,8 +26,11 @@ from facemark.labels import (
 from facemark.parser import LONGEST, Face, Parse
 
 OPACITY = 0.35
-OPEN = (JAW, R_BROW_POINTS, L_BROW_POINTS, NOSE_BRIDGE, NOSE_BASE)
-CLOSED = (R_EYE_POINTS, L_EYE_POINTS, OUTER_LIP, INNER_LIP)
+LINES = (
+    *((which, False) for which in (JAW, R_BROW_POINTS, L_BROW_POINTS, NOSE_BRIDGE, NOSE_BASE)),
+    *((which, True) for which in (R_EYE_POINTS, L_EYE_POINTS, OUTER_LIP, INNER_LIP)),
+)
+"""Points that are joined, and whether the last one is joined to the first."""
 CONFIDENCE = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_CIVIDIS)[:, 0, ::-1]
 """256 × 3 RGB, from a point with score 0 to one with score 1."""
 WHITE, DARK = (255, 255, 255), (24, 24, 24)
@@ -106,11 +109,10 @@ def _draw_face(drawn: np.ndarray, face: Face, numbers: bool) -> None:
     size = float(np.linalg.norm(face.box[2:] - face.box[:2]))
     thin, radius = max(1, round(size / 400)), max(0.5, size / 130)
     cv2.rectangle(drawn, *fixed(face.box.reshape(2, 2)), WHITE, thin, cv2.LINE_AA, SHIFT)
-    for groups, closed in ((OPEN, False), (CLOSED, True)) if radius >= 1 else ():
-        lines = [np.array(fixed(face.points[group]), np.int32) for group in groups]
-        cv2.polylines(drawn, lines, closed, WHITE, thin, cv2.LINE_AA, SHIFT)
+    for which, closed in LINES if radius >= 1 else ():
+        cv2.polylines(drawn, [np.array(fixed(face.points[which]), np.int32)], closed, WHITE, thin, cv2.LINE_AA, SHIFT)
     for point, score in zip(fixed(face.points), face.scores, strict=True):
-        color = CONFIDENCE[round(255 * float(score))]
+        color = shade(score)
         rim = DARK if color.mean() > 128 else WHITE
         if radius >= 2:
             cv2.circle(drawn, point, round((radius + thin) * 2**SHIFT), rim, -1, cv2.LINE_AA, SHIFT)
@@ -130,6 +132,11 @@ def _number(drawn: np.ndarray, points: np.ndarray, size: float) -> None:
         at = np.round(corner).astype(int).tolist()
         for color, stroke in ((DARK, 3 * thick), (WHITE, thick)):
             cv2.putText(drawn, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, color, stroke, cv2.LINE_AA)
+
+
+def shade(score: float) -> np.ndarray:
+    """The RGB colour of a point with this score."""
+    return CONFIDENCE[round(255 * float(score))]
 
 
 def directions(points: np.ndarray) -> np.ndarray:

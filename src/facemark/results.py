@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from facemark import answer, overlay
-from facemark.inputs import PHOTOS, Shot, Source
+from facemark.images import SUFFIXES as PHOTOS
+from facemark.inputs import Shot, Source
 from facemark.parser import Face, Parse
-from facemark.video import Writer
+from facemark.video import Writer, unfinished
 
 COLUMNS = [
     *("path", "frame", "face", "score", "left", "top", "right", "bottom"),
@@ -48,7 +49,7 @@ def pts(points: np.ndarray) -> str:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to; the file gets its own name once it is whole, and is gone where it is not."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = unfinished(path)
     try:
         yield partial
         partial.replace(path)

@@ -140,6 +140,12 @@ def keys(home: Path) -> dict:
     return json.loads((home / "key_file.json").read_text())
 
 
+def address(home: Path, name: str) -> str:
+    """Where a part of the server of ``home`` listens: the last line that says so counts, as for TorchServe."""
+    settings = (home / "config.properties").read_text()
+    return re.findall(rf"^{name}_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+
+
 def in_use(port: int) -> bool:
     """Whether something listens on this port of loopback."""
     with socket.socket() as probe:
@@ -168,11 +174,9 @@ def stop(home: Path = HOME) -> bool:
 
 def close(home: Path) -> None:
     """Refuse all predictions from now on: TorchServe makes another token, which nobody is told."""
-    settings = (home / "config.properties").read_text()
-    address = re.findall(r"^management_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+    url = f"{address(home, 'management')}/token?type=inference"
     with suppress(OSError):  # a server that has no keys yet, or does not answer, accepts nothing either
-        key = keys(home)["API"]["key"]
-        request = urllib.request.Request(f"{address}/token?type=inference", headers={"Authorization": f"Bearer {key}"})
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {keys(home)['API']['key']}"})
         urllib.request.urlopen(request, timeout=10).close()
 
 

@@ -48,6 +48,11 @@ class Video:
             yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
 
 
+def unfinished(path: Path) -> Path:
+    """The name that a file bears beside ``path`` until it is whole."""
+    return path.with_name(f".{path.stem}.partial{path.suffix}")
+
+
 class Writer:
     """An MP4 file (MPEG-4 part 2, which OpenCV's wheel can write), begun with its first frame.
 
@@ -56,7 +61,7 @@ class Writer:
 
     def __init__(self, path: Path, fps: float):
         self.path, self.fps, self.count = path, fps, 0
-        self.partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self.partial = unfinished(path)
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
