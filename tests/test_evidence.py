@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 
@@ -188,6 +189,21 @@ def test_the_same_seed_gives_the_same_points_and_one_face_changes_them(some_face
     before = points("few-8")
     assert np.array_equal(points("few-8"), before)
     assert not np.array_equal(points("bad-8"), before)
+
+
+def test_cells_are_runs_within_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    made = {"faces": 8, "rate": 1e-3, "precision": "float32", "device": "CPU", "minutes": 0.5}
+    made["tests"] = {"clean": {"nme": 4.0}}
+    for seed in (1, 2):
+        cell.log(f"clean-{seed}", {"condition": "clean", "seed": seed}, made)
+    runs = {run.info.run_name: run for run in mlflow.search_runs(search_all_experiments=True, output_format="list")}
+    assert runs.keys() == {"poor-data", "clean-1", "clean-2"}
+    for seed in (1, 2):
+        run = runs[f"clean-{seed}"]
+        assert run.data.tags["mlflow.parentRunId"] == runs["poor-data"].info.run_id
+        assert run.data.params["seed"] == str(seed)
+        assert run.data.metrics == {"clean.nme": 4, "minutes": 0.5}
 
 
 def test_the_report_copes_with_missing_cells_and_can_be_written_again(cells, tmp_path):

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,18 @@ def best_rate(method: str) -> float:
 
 
 def log(name: str, known: dict[str, Any], report: dict[str, Any]) -> None:
-    """Mirror a cell to MLflow, as a run within that of all cells with the same parameters."""
-    record = BUILD / "run_id.txt"
-    with tracking.run(params(), record) as parent:
-        mlflow.set_tag("mlflow.runName", "poor-data")
-        record.write_text(parent)
-        with mlflow.start_run(run_name=name, nested=True):
-            mlflow.log_params(known | {key: report[key] for key in ("faces", "rate", "precision", "device")})
-            mlflow.log_metrics(tracking.flatten(report["tests"]) | {"minutes": report["minutes"]})
+    """Mirror a cell to MLflow, as a run within that of all cells."""
+    os.environ.pop("DVC_ROOT", None)  # the store is that of the whole project, not of these cells
+    tracking.connect()
+    mlflow.set_experiment(tracking.EXPERIMENT)
+    whole = mlflow.search_runs(filter_string="tags.matrix = 'poor-data'", max_results=1, output_format="list")
+    tags = {"matrix": "poor-data"}
+    with (
+        mlflow.start_run(whole[0].info.run_id if whole else None, run_name="poor-data", tags=tags),
+        mlflow.start_run(run_name=name, nested=True),
+    ):
+        mlflow.log_params(known | {key: report[key] for key in ("faces", "rate", "precision", "device")})
+        mlflow.log_metrics(tracking.flatten(report["tests"]) | {"minutes": report["minutes"]})
 
 
 @app.command()
