@@ -52,8 +52,8 @@ repro: pull ## run the pipeline; what is up to date is not run again
 test: pull lint ## lint and test
 	@pytest
 
-soak: pull ## thousands of hostile requests, killed workers, overruns and stops against the real server
-	@pytest tests/test_faults.py -m '' -rP
+soak: pull ## thousands of hostile requests to the real server, its faults, and a day of work as docs/mlops.md has it
+	@pytest tests/test_faults.py tests/test_day_of_work.py -m '' -rP
 
 lint: $(READY) ## check style and formatting
 	@ruff check

@@ -87,9 +87,8 @@ async def ask(endpoint: serving.Endpoint, files: list[bytes], clients: int) -> l
         return await asyncio.gather(*(one(file) for file in files))
 
 
-async def at_random(endpoint: serving.Endpoint, files: list[bytes], per_second: float) -> list[float]:
-    """Send all files at random moments, so many a second on average; answers the seconds that each took."""
-    moments = np.cumsum(np.random.default_rng(0).exponential(1 / per_second, len(files)))
+async def arriving(endpoint: serving.Endpoint, files: list[bytes], gaps: np.ndarray) -> list[float]:
+    """Send the files one by one with these seconds between them; answers the seconds that each took."""
     async with AsyncClient(endpoint.token, endpoint.url, timeout=600) as client:
 
         async def one(file: bytes, moment: float) -> float:
@@ -98,7 +97,7 @@ async def at_random(endpoint: serving.Endpoint, files: list[bytes], per_second: 
             await client.parse(file)
             return time.perf_counter() - start
 
-        return await asyncio.gather(*(one(*each) for each in zip(files, moments, strict=True)))
+        return await asyncio.gather(*(one(*each) for each in zip(files, np.cumsum(gaps), strict=True)))
 
 
 @contextmanager
@@ -154,7 +153,7 @@ def throughput(
 
 
 def latency(some: list[bytes], ours: serving.Endpoint) -> None:
-    """Print throughput and waiting time for crowds of clients, and at random at half of the highest throughput."""
+    """Print throughput and waiting time for crowds of clients, and at half of the highest throughput."""
     table = Table("portraits by", "/s", "p50 ms", "p99 ms", "p99/p50")
     best = 0.0
     for clients in track(CROWDS, "clients"):
@@ -162,8 +161,11 @@ def latency(some: list[bytes], ours: serving.Endpoint) -> None:
         times = asyncio.run(ask(ours, some * (2 if clients < 64 else 4), clients))
         best = max(best, per_second := len(times) / (time.perf_counter() - start))
         table.add_row(f"{clients} clients", f"{per_second:.2f}", *waiting(times))
-    times = asyncio.run(at_random(ours, some * 4, best / 2))
-    table.add_row("half load, at random", f"{best / 2:.2f}", *waiting(times))
+    gap = 2 / best
+    random = np.random.default_rng(0).exponential(gap, 4 * len(some))
+    for name, gaps in (("at an even pace", np.full_like(random, gap)), ("at random", random)):
+        times = asyncio.run(arriving(ours, some * 4, gaps))
+        table.add_row(f"half load, {name}", f"{1 / gap:.2f}", *waiting(times))
     console.print(table)
 
 

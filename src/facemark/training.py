@@ -60,6 +60,7 @@ class Faces(Dataset):
 
     def __init__(self, samples: list[Sample], size: int, seed: int, epoch: int | None = None, plain: float = 0):
         self.samples, self.size, self.seed, self.epoch, self.plain = samples, size, seed, epoch, plain
+        self.fit, self.augment = transforms.resize(size), transforms.augment(size)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -67,9 +68,10 @@ class Faces(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.seed, self.epoch or 0, index))
         if self.epoch is None or rng.random() < self.plain:
-            (image, mask), fit = self._read(index), transforms.resize(self.size)
+            (image, mask), fit = self._read(index), self.fit
         else:
-            (image, mask), fit = self._draw(index, rng), transforms.augment(self.size, int(rng.integers(2**31)))
+            (image, mask), fit = self._draw(index, rng), self.augment
+            fit.set_random_seed(int(rng.integers(2**31)))
         if self.epoch is not None and rng.random() < 0.5:
             image, mask = transforms.flip(image, mask)
         fitted = fit(image=image, mask=mask)

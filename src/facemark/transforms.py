@@ -24,7 +24,7 @@ def resize(size: int) -> A.Compose:
     )
 
 
-def augment(size: int, seed: int | None = None) -> A.Compose:
+def augment(size: int) -> A.Compose:
     """Random pose, light and damage; answers ``size`` × ``size`` pixels. Mirroring is :func:`flip`'s."""
     return A.Compose(
         [
@@ -51,8 +51,7 @@ def augment(size: int, seed: int | None = None) -> A.Compose:
             ),
             A.GaussNoise(std_range=(0.01, 0.12), p=0.15),
             A.ImageCompression(quality_range=(15, 80), p=0.25),
-        ],
-        seed=seed,
+        ]
     )
 
 
@@ -100,11 +99,15 @@ def cover(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair
     low, high = np.percentile(face, (2, 98), axis=0)
     centre = (low + high) / 2 + rng.uniform(-0.8, 0.8, 2) * (high - low)
     sides = max(high - low) * np.exp(rng.uniform(np.log(0.15), np.log(1.5), 2))
-    corners = cv2.boxPoints((centre.tolist(), sides.tolist(), rng.uniform(0, 90)))
-    hidden = cv2.fillConvexPoly(np.zeros_like(mask), corners.astype(np.int32), 1) > 0
-    plain = np.broadcast_to(rng.integers(0, 256, 3, np.uint8), image.shape)
-    drawn = plain if rng.random() < 0.5 else backdrop(rng, *mask.shape)
-    return np.where(hidden[..., None], drawn, image), np.where(hidden, Region.BACKGROUND, mask).astype(np.uint8)
+    corners = cv2.boxPoints((centre.tolist(), sides.tolist(), rng.uniform(0, 90))).astype(np.int32)
+    hidden = cv2.fillConvexPoly(np.zeros_like(mask), corners, 1) > 0
+    image, mask = image.copy(), np.where(hidden, np.uint8(Region.BACKGROUND), mask)
+    left, top, width, height = cv2.boundingRect(hidden.astype(np.uint8))
+    around = slice(top, top + height), slice(left, left + width)
+    plain = rng.integers(0, 256, 3, np.uint8)
+    board = plain if rng.random() < 0.5 or not hidden.any() else backdrop(rng, height, width)
+    image[around] = np.where(hidden[around][..., None], board, image[around])
+    return image, mask
 
 
 def compose(pairs: list[Pair], size: int, rng: np.random.Generator) -> Pair:
