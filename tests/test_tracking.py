@@ -87,6 +87,14 @@ def test_other_params_begin_a_new_pass(build):
     assert run(build, "train").whole != run(build, "calibrate", batch_size=4).whole
 
 
+def test_another_dataset_begins_a_new_pass(build):
+    first = run(build, "prepare@starter")
+    more = PARAMS | {"prepare": {"datasets": PARAMS["prepare"]["datasets"] | {"more": {"format": "starter"}}}}
+    with tracking.stage("prepare@more", more, build) as second:
+        assert first.whole != second.whole
+    assert run(build, "train").whole not in (first.whole, second.whole)
+
+
 def test_what_dvc_restored_points_to_the_run_that_made_it(build):
     prepared, trained = run(build, "prepare@starter"), run(build, "train")
     calibrated = run(build, "calibrate")

@@ -111,15 +111,16 @@ def _pass(name: str, values: dict[str, str], build: Path) -> str | None:
 
 
 def _goes_on(run_id: str, name: str, values: dict[str, str]) -> bool:
-    """Whether the store has this pass, with none of these params at another value and this stage not finished."""
+    """Whether the store has this pass, with these very params and this stage not finished."""
     try:
         known = mlflow.get_run(run_id)
     except MlflowException:
         return False
-    held, done = known.data.params, children(known).get(name)
+    held = {key: v for key, v in known.data.params.items() if "." in key}  # mlflow run adds its own, without dots
+    done = children(known).get(name)
     return (
         known.info.lifecycle_stage == "active"
-        and all(held.get(key, v) == v for key, v in values.items())
+        and held == values
         and not (done and done.info.status == RunStatus.to_string(RunStatus.FINISHED))
     )
 
