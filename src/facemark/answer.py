@@ -2,6 +2,7 @@
 
 import base64
 import reprlib
+from importlib.metadata import version
 from typing import Annotated, Literal
 
 import cv2
@@ -16,6 +17,11 @@ from facemark.parser import Face, Parse, RegionShape
 HEADERS = {"mask": "Facemark-Mask", "max_faces": "Facemark-Max-Faces", "min_score": "Facemark-Min-Score"}
 """The header that carries each option beside a raw body."""
 VALID = "mask (none, png, rle), max_faces (1 or more), min_score (0 to 1)"
+
+
+def names() -> dict[str, str]:
+    """What a model calls itself outside an archive, which alone knows its commit and data."""
+    return {"name": "facemark", "version": version("facemark"), "revision": "unknown", "data": "unknown"}
 
 
 class Options(BaseModel):

@@ -58,13 +58,13 @@ def load_parser() -> "FaceParser":
 
 
 def model_card() -> dict[str, str]:
-    """What answers say of the model: the endpoint's names, of which only an archive knows all, and the md5."""
+    """What answers say of the model: the endpoint's names, and the md5 of the weights."""
     import hashlib
-    from importlib.metadata import version
+
+    from facemark.answer import names
 
     md5 = hashlib.md5(model_files()[0].read_bytes(), usedforsecurity=False).hexdigest()
-    unknown = {"revision": "unknown", "data": "unknown"}
-    return {"name": "facemark", "version": version("facemark")} | unknown | {"weights": md5}
+    return names() | {"weights": md5}
 
 
 @app.command()

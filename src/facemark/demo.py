@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -139,11 +138,10 @@ element.addEventListener("keydown", event => {
 
 def by_parser(parser: FaceParser) -> Ask:
     """Ask the model inside this process."""
-    model = {"name": "facemark", "version": version("facemark"), "revision": "", "data": ""}
 
     def ask(photo: bytes) -> Answer:
         parse = parser([images.decode(photo)])[0]
-        return Answer.model_validate(answer.answer(parse, answer.Options(mask="png"), model))
+        return Answer.model_validate(answer.answer(parse, answer.Options(mask="png"), answer.names()))
 
     return ask
 

@@ -43,7 +43,7 @@ LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
 CLEAR = 0.85
 """Evidence, in all faces, under which the picture is also looked at lying on its sides and upside down."""
-SURE = 0.3
+SURE = 0.5
 """Score under which a face is not reported: hands and clothes have some evidence, but no face's shape."""
 CLOSER = 0.7
 """Say of a portrait over the coarse parse in the middle of a face."""
@@ -242,8 +242,11 @@ def evidence(regions: np.ndarray) -> float:
 
 
 def face_score(regions: np.ndarray, scores: np.ndarray) -> float:
-    """Score of a face, 0–1: its evidence times the mean of its 68 points' scores."""
-    return evidence(regions) * float(scores.mean())
+    """Score of a face, 0–1: its evidence times the mean score of the surer half of its points.
+
+    Half a face is a face: points behind something say nothing against it.
+    """
+    return evidence(regions) * float(np.sort(scores)[len(scores) // 2 :].mean())
 
 
 def faces_apart(regions: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarray]]:
