@@ -67,8 +67,8 @@ POINTS = (
 INTRODUCTION = """# Facemark
 Drop a photograph or take one with the camera: you see the regions of each face, its 68 landmarks, and how sure each
 one is. The photograph stays on this machine."""
-NO_FACE = """No face was found. Faces smaller than about 20 pixels, turned further than about 45° or covered by half are
-often missed."""
+NO_FACE = """No face was found. Faces smaller than about 20 pixels, turned further than about 45° or covered by more
+than half are often missed."""
 HINT = "Point at the picture, tap it, or step through the points with the arrow keys, to read what is there."
 DOWNLOADS = "Download the answer (JSON)", "Download the drawn picture (PNG)"
 
