@@ -37,7 +37,7 @@ BATCH = yaml.safe_load((SERVE / "model-config.yaml").read_text())["batchSize"]
 KINDS = {"portraits, 320 px": 16, "groups, 1 megapixel": 4, "photographs, 12 megapixels": 2}
 """What is parsed, and how many of it in a round."""
 CROWDS = (1, 4, 16, 64)
-console = Console(width=110)
+console = Console(width=120)
 
 
 def pictures(data: Path) -> dict[str, list[bytes]]:
