@@ -191,8 +191,17 @@ def test_the_same_seed_gives_the_same_points_and_one_face_changes_them(some_face
     assert not np.array_equal(points("bad-8"), before)
 
 
-def test_cells_are_runs_within_one(tmp_path, monkeypatch):
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An MLflow store of a test's own."""
+    before = mlflow.get_tracking_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield
+    mlflow.set_tracking_uri(before)
+
+
+def test_cells_are_runs_within_one(store):
     made = {"faces": 8, "rate": 1e-3, "precision": "float32", "device": "CPU", "minutes": 0.5}
     made["tests"] = {"clean": {"nme": 4.0}}
     for seed in (1, 2):
