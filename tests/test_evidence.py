@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -239,6 +240,15 @@ def test_the_curves_are_drawn_once_an_axis_has_two_levels(cells, tmp_path):
     assert not list(tmp_path.glob("*.png"))
     assert f"({page.stem}-starter.png)" in "".join(report.sections(both, wanted, page))
     assert list(tmp_path.glob("*.png"))
+
+
+def test_a_cell_whose_predictions_are_elsewhere_is_reported_all_the_same(cells, tmp_path):
+    folder, wanted = cells
+    for file in folder.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    found = report.gather(tmp_path, wanted)
+    assert found.keys() == report.gather(folder, wanted).keys()
+    assert report.figures_table(found, "starter") and not report.influence_table(found, "starter")
 
 
 def test_cells_of_other_parameters_are_left_out(cells):

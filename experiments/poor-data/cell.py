@@ -21,7 +21,8 @@ from methods import Direct, Settings, fit, precision, predict
 from facemark import metrics, tracking
 
 HERE = Path(__file__).parent
-BUILD = HERE / "build"
+RESULTS = HERE / "results"
+"""Figures are small and kept in Git; predictions, ``.npy``, are not."""
 FAR = 20.0
 """A point that is further off than this many per cent is no small error any more."""
 WORST = 0.05
@@ -88,7 +89,7 @@ def best_rate(method: str) -> float:
     Raises:
         SystemExit: there was no trial.
     """
-    trials = [json.loads(path.read_text()) for path in (BUILD / "trials" / method).glob("*.json")]
+    trials = [json.loads(path.read_text()) for path in (RESULTS / "trials" / method).glob("*.json")]
     if not trials:
         raise SystemExit(f"no learning rate was tried for {method}; run: dvc --cd experiments/poor-data repro trial")
     return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]
@@ -121,7 +122,7 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
     report |= {"train": wanted["train"], "most_faces": data["faces"]}
     name = "-".join(map(str, known.values()))
-    out = BUILD / "cells"
+    out = RESULTS / "cells"
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / f"{name}.npy", points)
     (out / f"{name}.json").write_text(json.dumps(known | report, indent=1))
@@ -138,7 +139,7 @@ def trial(method: str, rate: float) -> None:
     train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])
     settings = Settings(**known["train"] | {"updates": known["trial"]["updates"]})
     report, _ = cell(train, held, "clean", method, TRIAL_SEED, settings, rate)
-    out = BUILD / "trials" / method
+    out = RESULTS / "trials" / method
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{rate:g}.json").write_text(json.dumps({"method": method} | report, indent=1))
 

@@ -196,10 +196,15 @@ def precision() -> torch.dtype:
     return torch.bfloat16 if DEVICE == "cuda" else model.precision(DEVICE)
 
 
+def mixed() -> torch.autocast:
+    """Networks computed in that format; where it is the usual one, nothing changes."""
+    return torch.autocast(DEVICE, precision(), enabled=precision() != torch.float32)
+
+
 @contextmanager
 def inference() -> Iterator[None]:
     """No gradients, and the number format of training."""
-    with torch.inference_mode(), torch.autocast(DEVICE, precision()):
+    with torch.inference_mode(), mixed():
         yield
 
 
@@ -230,7 +235,7 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, settings.updates, pct_start=settings.warmup)
     loader = DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
     for images, targets in track(loader, f"training {name}"):
-        with torch.autocast(DEVICE, precision()):
+        with mixed():
             loss = method.loss(images.to(DEVICE), targets.to(DEVICE))
         optimizer.zero_grad()
         loss.backward()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import spoil
-from cell import BUILD, params
+from cell import RESULTS, params
 from faces import TESTS
 from matplotlib.figure import Figure
 from methods import METHODS
@@ -38,7 +38,7 @@ FIGURES = {
 }
 COLOURS = dict(zip(METHODS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
 Cells = dict[tuple[str, str, str, int], dict]
-"""By source, condition, method and seed: a cell's JSON, and its predictions under ``points``."""
+"""By source, condition, method and seed: a cell's JSON, and under ``points`` its predictions where they are here."""
 
 
 def gather(folder: Path, wanted: dict) -> Cells:
@@ -49,7 +49,8 @@ def gather(folder: Path, wanted: dict) -> Cells:
             path = folder / f"{'-'.join(map(str, key))}.json"
             cell = json.loads(path.read_text()) if path.exists() else {}
             if cell.get("train") == wanted["train"] and cell["most_faces"] == wanted[source]["faces"]:
-                cells[key] = cell | {"points": np.load(path.with_suffix(".npy"))}
+                points = path.with_suffix(".npy")
+                cells[key] = cell | ({"points": np.load(points)} if points.exists() else {})
     return cells
 
 
@@ -176,7 +177,7 @@ def influence_table(cells: Cells, source: str) -> str:
             pairs = [
                 (before[s], after[s])
                 for s in before.keys() & after.keys()
-                if before[s]["precision"] == after[s]["precision"]
+                if "points" in before[s] and "points" in after[s] and before[s]["precision"] == after[s]["precision"]
             ]
             if condition != "clean" and pairs:
                 moved = [influence(*pair) for pair in pairs]
@@ -256,7 +257,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
             if rows := made(done, source):
                 yield f"{title}\n\n{rows}"
     yield "### Learning rates\n\nNME on training faces held out, from which each method's rate was chosen:"
-    yield trials_table(BUILD / "trials")
+    yield trials_table(RESULTS / "trials")
 
 
 def write(page: Path, results: str) -> None:
@@ -274,6 +275,6 @@ def write(page: Path, results: str) -> None:
 
 if __name__ == "__main__":
     wanted = params()
-    found = gather(BUILD / "cells", wanted)
+    found = gather(RESULTS / "cells", wanted)
     write(PAGE, "\n\n".join(sections(found, wanted, PAGE)))
     print(f"{len(found)} cells are in {PAGE}")
