@@ -235,7 +235,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
         yield f"### {source}: {len(done)} of {planned} cells"
         if not done:
             continue
-        devices = ", ".join(sorted({f"{cell['device']} in {cell['precision']}" for cell in done.values()}))
+        devices = " and ".join(sorted({f"{cell['device']} in {cell['precision']}" for cell in done.values()}))
         minutes = sum(cell["minutes"] for cell in done.values())
         train = wanted["train"]
         yield (
