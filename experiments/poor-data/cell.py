@@ -1,6 +1,7 @@
 """One cell: spoil the labels of some faces, train one method on them, test it on clean truth.
 
-``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root; ``trial`` tries a learning rate.
+``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root; ``trial`` tries a learning rate,
+``change`` compares a cell that has one bad face with the one that has none.
 """
 
 import json
@@ -23,6 +24,7 @@ from facemark import metrics, tracking
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 """Figures are small and kept in Git; predictions, ``.npy``, are not."""
+CELLS, CHANGES = RESULTS / "cells", RESULTS / "changes"
 FAR = 20.0
 """A point that is further off than this many per cent is no small error any more."""
 WORST = 0.05
@@ -83,6 +85,12 @@ def cell(
     return report, (100 * found["clean"] / spoil.eyes(truth)).astype(np.float32)
 
 
+def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """How far apart two predictions, faces × 68 × 2, lie: in the mean, and in the 95th of 100 faces."""
+    moved = np.linalg.norm(after - before, axis=-1).mean(1)
+    return {"mean": float(moved.mean()), "of_95th": float(np.percentile(moved, 95))}
+
+
 def best_rate(method: str) -> float:
     """The learning rate whose trial had the lowest error.
 
@@ -122,11 +130,22 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
     report |= {"train": wanted["train"], "most_faces": data["faces"]}
     name = "-".join(map(str, known.values()))
-    out = RESULTS / "cells"
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / f"{name}.npy", points)
-    (out / f"{name}.json").write_text(json.dumps(known | report, indent=1))
+    CELLS.mkdir(parents=True, exist_ok=True)
+    np.save(CELLS / f"{name}.npy", points)
+    (CELLS / f"{name}.json").write_text(json.dumps(known | report, indent=1))
     log(name, known, report)
+
+
+@app.command("change")
+def write_change(source: str, condition: str, method: str, seed: int) -> None:
+    """Write how far one bad face among so many moves the predictions."""
+    _, level = spoil.parse(condition)
+    names = [f"{source}-{each}-{method}-{seed}" for each in (f"few-{level:.0f}", condition)]
+    if len({json.loads((CELLS / f"{name}.json").read_text())["precision"] for name in names}) > 1:
+        raise SystemExit(f"{names[0]} and {names[1]} ran in different precisions; run both on one machine")
+    CHANGES.mkdir(parents=True, exist_ok=True)
+    found = change(*(np.load(CELLS / f"{name}.npy") for name in names))
+    (CHANGES / f"{names[1]}.json").write_text(json.dumps(found, indent=1))
 
 
 @app.command()

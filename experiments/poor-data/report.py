@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import spoil
-from cell import RESULTS, params
+from cell import CELLS, CHANGES, RESULTS, params
 from faces import TESTS
 from matplotlib.figure import Figure
 from methods import METHODS
@@ -38,19 +38,18 @@ FIGURES = {
 }
 COLOURS = dict(zip(METHODS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
 Cells = dict[tuple[str, str, str, int], dict]
-"""By source, condition, method and seed: a cell's JSON, and under ``points`` its predictions where they are here."""
+"""By source, condition, method and seed: a cell's JSON, and under ``change`` what one bad face changed there."""
 
 
-def gather(folder: Path, wanted: dict) -> Cells:
+def gather(folder: Path, changes: Path, wanted: dict) -> Cells:
     """Read the cells in a folder that the matrix has and that were made with the parameters that stand."""
     cells = {}
     for source in SOURCES:
         for key in product([source], wanted[source]["conditions"], wanted["methods"], wanted["seeds"]):
-            path = folder / f"{'-'.join(map(str, key))}.json"
-            cell = json.loads(path.read_text()) if path.exists() else {}
+            name = f"{'-'.join(map(str, key))}.json"
+            cell, change = (json.loads(p.read_text()) if p.exists() else {} for p in (folder / name, changes / name))
             if cell.get("train") == wanted["train"] and cell["most_faces"] == wanted[source]["faces"]:
-                points = path.with_suffix(".npy")
-                cells[key] = cell | ({"points": np.load(points)} if points.exists() else {})
+                cells[key] = cell | {"change": change}
     return cells
 
 
@@ -162,28 +161,17 @@ def slopes_table(cells: Cells, source: str) -> str:
     return table(["NME per 1 of", *METHODS], rows)
 
 
-def influence(one: dict, other: dict) -> np.ndarray:
-    """How far apart the points of two cells lie in each test face: N means, per cent of the eye distance."""
-    return np.linalg.norm(one["points"] - other["points"], axis=-1).mean(1)
-
-
 def influence_table(cells: Cells, source: str) -> str:
     """What one bad face, and one that is moved by next to nothing, change in the predictions, by the same seed."""
     rows = []
-    for kind, method in product(("bad", "nudged"), METHODS):
-        for level, condition in axis(cells, source, kind):
-            before = seeds(cells, source, f"few-{level:.0f}", method)
-            after = seeds(cells, source, condition, method)
-            pairs = [
-                (before[s], after[s])
-                for s in before.keys() & after.keys()
-                if "points" in before[s] and "points" in after[s] and before[s]["precision"] == after[s]["precision"]
-            ]
-            if condition != "clean" and pairs:
-                moved = [influence(*pair) for pair in pairs]
-                grown = [b["tests"]["clean"]["nme"] - a["tests"]["clean"]["nme"] for a, b in pairs]
-                row = [text([float(m.mean()) for m in moved]), text([float(np.percentile(m, 95)) for m in moved])]
-                rows.append([condition, method, str(len(pairs)), *row, text(grown, "+")])
+    for condition, method in product(conditions(cells, source), METHODS):
+        after = {s: each for s, each in seeds(cells, source, condition, method).items() if each["change"]}
+        if not after:
+            continue
+        before = seeds(cells, source, f"few-{spoil.parse(condition)[1]:.0f}", method)
+        grown = [after[s]["tests"]["clean"]["nme"] - before[s]["tests"]["clean"]["nme"] for s in after]
+        moved = [text([each["change"][figure] for each in after.values()]) for figure in ("mean", "of_95th")]
+        rows.append([condition, method, str(len(after)), *moved, text(grown, "+")])
     return table(["labels", "method", "seeds", "mean change", "of the 95th of 100 faces", "NME grows by"], rows)
 
 
@@ -275,6 +263,6 @@ def write(page: Path, results: str) -> None:
 
 if __name__ == "__main__":
     wanted = params()
-    found = gather(RESULTS / "cells", wanted)
+    found = gather(CELLS, CHANGES, wanted)
     write(PAGE, "\n\n".join(sections(found, wanted, PAGE)))
     print(f"{len(found)} cells are in {PAGE}")
