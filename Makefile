@@ -6,20 +6,19 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 # all that differs from params.yaml: where the research data lie, how the released weights are trained on them, and
 # small trainings in each of which one thing is missing; what an ablation leaves out of training stays in validation,
-# and it has as many updates
+# and it has as many updates; an experiment leaves its parameters in params.yaml, so each sets all that others change
 RESEARCH := \
-	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask}' \
-	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68}' \
+	-S '++prepare.datasets.starter={format: starter, path: data, weight: 1}' \
+	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask, weight: 1}' \
+	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68, weight: 1}' \
 	-S prepare.bad_samples=set_aside -S prepare.splits.test=0 \
 	-S train.start_from=none -S train.norm_statistics=learned -S train.warmup=0.03 -S train.ema_decay=0.997 \
+	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
 	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 3}, {size: 256, epochs: 2, plain: 0.5}]' \
-	-S train.learning_rate=2e-3 \
 	-S calibrate.start_from=none -S evaluate.robustness=20
-SMALL := $(RESEARCH) \
-	-S '++prepare.datasets.starter={format: starter, path: data}' -S ++prepare.datasets.celebamask.weight=0.25 \
-	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4
+SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
@@ -80,11 +79,11 @@ demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in y
 released: pull ## train weights as the released ones were, on the research data beside the repository
 	@dvc exp run $(RELEASED)
 
-ablations: pull ## small trainings that show what each part of the recipe is worth; then: dvc exp show
+ablations: pull ## small trainings that show what each part of the recipe is worth: python benchmarks/ablations.py
 	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 64, epochs: 4}]' train
-	@dvc exp run --name no-wild-faces $(SMALL) -S ++prepare.datasets.landmarks68.weight=1e-9 \
+	@dvc exp run --name no-wild-faces $(SMALL) -S prepare.datasets.landmarks68.weight=1e-9 \
 		-S 'train.phases=[{size: 64, epochs: 7}]' train
-	@dvc exp run --name no-starter-faces $(SMALL) -S ++prepare.datasets.starter.weight=1e-9 \
+	@dvc exp run --name no-starter-faces $(SMALL) -S prepare.datasets.starter.weight=1e-9 \
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
 	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
