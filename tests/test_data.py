@@ -85,7 +85,7 @@ def mirror(path: Path) -> None:
     Image.fromarray(np.array(Image.open(path))[:, ::-1]).save(path)
 
 
-def repaint(root: Path, one: Region, other: Region) -> None:
+def repaint(root: Path, one: int, other: int) -> None:
     for path in root.rglob("labels/*.png"):
         mask = np.array(Image.open(path))
         Image.fromarray(np.where(mask == one, other, mask).astype(np.uint8)).save(path)

@@ -17,7 +17,7 @@ def exact(seed: int):
     drawn = synthetic.draw(seed)
     if len(drawn.points) != 1:
         return None
-    regions = np.stack([drawn.mask == region for region in Region]).astype(np.float32)
+    regions = np.stack([drawn.mask == region for region in range(len(CLASSES))]).astype(np.float32)
     frame = portrait(regions)
     if frame is None:
         return None

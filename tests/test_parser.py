@@ -44,7 +44,7 @@ def portraits(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     raise AssertionError("too few portraits among a thousand pictures")
 
 
-def masks(*discs: tuple[Region, tuple[int, int], int]) -> np.ndarray:
+def masks(*discs: tuple[int, tuple[int, int], int]) -> np.ndarray:
     """One-hot regions, 19 × 100 × 200, of discs painted in order."""
     ids = np.zeros((100, 200), np.uint8)
     for region, centre, radius in discs:
@@ -52,7 +52,7 @@ def masks(*discs: tuple[Region, tuple[int, int], int]) -> np.ndarray:
     return (np.arange(len(CLASSES))[:, None, None] == ids).astype(np.float32)
 
 
-def face(x: int) -> list[tuple[Region, tuple[int, int], int]]:
+def face(x: int) -> list[tuple[int, tuple[int, int], int]]:
     parts = [(Region.SKIN, (x, 50), 40), (Region.R_EYE, (x - 12, 42), 4), (Region.L_EYE, (x + 12, 42), 4)]
     return [*parts, (Region.NOSE, (x, 53), 6), (Region.U_LIP, (x, 69), 5)]
 

@@ -20,7 +20,7 @@ from PIL import Image
 from facemark import answer, images, labels, overlay, serving
 from facemark.client import Answer, Client, EndpointError, Face
 from facemark.geometry import apply, invert, scaled
-from facemark.labels import COLORS, Region
+from facemark.labels import CLASSES, COLORS, Region
 from facemark.parser import Face as ParsedFace
 from facemark.parser import FaceParser, Parse
 
@@ -261,7 +261,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     mask = cv2.resize(found.mask.ids(), size, interpolation=cv2.INTER_NEAREST)
-    seen = [region for region in Region if region != Region.BACKGROUND and (mask == region).any()]
+    seen = [region for region in range(1, len(CLASSES)) if (mask == region).any()]
     several = len(found.faces) > 1
     svg = "".join(
         [
@@ -293,12 +293,12 @@ def summary(found: Answer) -> str:
     return f"{count}: {', '.join(f'{face.score:.0%}' for face in found.faces)} sure."
 
 
-def name(region: Region) -> str:
+def name(region: int) -> str:
     """What people call a region."""
-    return REGIONS.get(region, region.name.lower())
+    return REGIONS.get(region, CLASSES[region])
 
 
-def area(inside: np.ndarray, scale: float, region: Region) -> str:
+def area(inside: np.ndarray, scale: float, region: int) -> str:
     """The SVG path of a region, H × W of booleans in a picture made smaller by ``scale``, in the picture's pixels."""
     back = invert(scaled(scale))
     lines = [apply(back, line - 1) for line in contour_generator(z=np.pad(inside, 1).astype(float)).lines(0.5)]

@@ -4,13 +4,15 @@ Ids follow the official CelebAMask-HQ order (https://github.com/switchablenorms/
 Left and right are the subject's: ``L_EYE`` lies at the right of the picture of an upright face.
 """
 
-from enum import IntEnum
-
 import numpy as np
 
 
-class Region(IntEnum):
-    """A class id; its lower-case name is the name used in files, metrics and answers."""
+class Region:
+    """Class ids, plain numbers; their lower-case names are those used in files, metrics and answers.
+
+    Not an enum: whatever is raised while NumPy asks an enum's class for its attributes, a Ctrl-C for one, gets lost
+    (https://github.com/numpy/numpy/issues/14801).
+    """
 
     BACKGROUND = 0
     SKIN = 1
@@ -33,7 +35,7 @@ class Region(IntEnum):
     CLOTH = 18
 
 
-CLASSES = tuple(region.name.lower() for region in Region)
+CLASSES = tuple(name.lower() for name in vars(Region) if name.isupper())
 IGNORE = 255
 """Mask value of pixels that say nothing: neither loss nor metrics count them."""
 

@@ -60,7 +60,7 @@ def swapped_pairs(mask: np.ndarray) -> list[str]:
         # what was not seen is NaN, and so never wrong;
         # y points down: the subject's left lies a quarter turn against the clock from the face's own "down"
         if across @ (down[1], -down[0]) < -LEVEL_MARGIN * np.linalg.norm(across):
-            wrong.append(f"{left.name.lower()}/{right.name.lower()}")
+            wrong.append(f"{CLASSES[left]}/{CLASSES[right]}")
     return wrong
 
 

@@ -7,8 +7,6 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from facemark.labels import Region
-
 SUPER = 3
 """How far outlines are enlarged; odd, so that a pixel's class is that of the enlarged pixel at its very centre."""
 
@@ -109,8 +107,8 @@ class Canvas:
         self,
         points: np.ndarray,
         color: np.ndarray | None,
-        region: Region | None = None,
-        inside: tuple[Region, ...] = (),
+        region: int | None = None,
+        inside: tuple[int, ...] = (),
         holes: Sequence[np.ndarray] = (),
         width: float = 0,
     ) -> None:
@@ -136,7 +134,7 @@ class Canvas:
         if region is not None:
             label[there] = region
 
-    def shrink(self, *regions: Region) -> np.ndarray:
+    def shrink(self, *regions: int) -> np.ndarray:
         """How much of each pixel of the picture these regions cover, H × W, 0–1."""
         there = np.isin(self.label, regions).astype(np.float32)
         return cv2.resize(there, None, fx=1 / SUPER, fy=1 / SUPER, interpolation=cv2.INTER_AREA)
