@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import spoil
@@ -23,6 +24,7 @@ BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 AXES = {
     "noise": "noise on each point, % of the eye distance",
     "outliers": "points thrown, %",
+    "sifted": "points thrown, misfits left out, %",
     "bias": "bias of one annotator in three, % of the eye distance",
     "missing": "points missing, %",
     "regions": "regions missing, %",
@@ -206,8 +208,9 @@ def plot(cells: Cells, source: str, out: Path) -> None:
                 axes.set_xscale("log")
                 axes.set_xticks([x for x, _ in levels], [f"{x:.0f}" for x, _ in levels])
                 axes.minorticks_off()
-            axes.set(xlabel=AXES[kind], ylim=(0, None))
+            axes.set_xlabel(fill(AXES[kind], 30))
             axes.grid(alpha=0.3)
+        row[0].set_ylim(bottom=0)  # of the whole row, once all of it is drawn
     grid[0][0].set_ylabel("NME, %")
     grid[1][0].set_ylabel("points beyond 20 %, %")
     grid[0][0].legend()
