@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import dvc.api
 import torch
+from dvc.exceptions import DvcException
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -24,10 +25,18 @@ WEIGHTS = "build/train/model.safetensors"
 
 
 def fetched(experiment: str) -> tuple[model.ParsingNet, int]:
-    """The network that an experiment trained, and its input side in pixels."""
+    """The network that an experiment trained, and its input side in pixels.
+
+    Raises:
+        SystemExit: it was not trained here.
+    """
+    try:
+        weights = dvc.api.read(WEIGHTS, rev=experiment, mode="rb")
+    except DvcException as error:
+        raise SystemExit(f"the experiment {experiment} is not here ({error}); run first: make ablations") from error
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
-        file.write_bytes(dvc.api.read(WEIGHTS, rev=experiment, mode="rb"))
+        file.write_bytes(weights)
         return model.load(file)
 
 
@@ -42,12 +51,9 @@ def f1(network: model.ParsingNet, size: int, dataset: str) -> float:
 
 def main() -> None:
     """Print a row for each experiment."""
-    missing = [name for name in DATASETS if not (PREPARED / name).exists()]
-    if missing:
-        raise SystemExit(f"{', '.join(missing)} was not prepared here; run first: make ablations")
     table = Table("experiment", *(f"{name} val" for name in DATASETS))
-    for experiment in EXPERIMENTS:
-        network, size = fetched(experiment)
+    networks = {experiment: fetched(experiment) for experiment in EXPERIMENTS}
+    for experiment, (network, size) in networks.items():
         table.add_row(experiment, *(f"{f1(network, size, name):.1f}" for name in DATASETS))
     Console().print(table)
 

@@ -167,10 +167,11 @@ def influence_table(cells: Cells, source: str) -> str:
     """What one bad face, and one that is moved by next to nothing, change in the predictions, by the same seed."""
     rows = []
     for condition, method in product(conditions(cells, source), METHODS):
-        after = {s: each for s, each in seeds(cells, source, condition, method).items() if each["change"]}
+        before = seeds(cells, source, f"few-{spoil.parse(condition)[1]:.0f}", method)
+        after = seeds(cells, source, condition, method)
+        after = {s: each for s, each in after.items() if each["change"] and s in before}
         if not after:
             continue
-        before = seeds(cells, source, f"few-{spoil.parse(condition)[1]:.0f}", method)
         grown = [after[s]["tests"]["clean"]["nme"] - before[s]["tests"]["clean"]["nme"] for s in after]
         moved = [text([each["change"][figure] for each in after.values()]) for figure in ("mean", "of_95th")]
         rows.append([condition, method, str(len(after)), *moved, text(grown, "+")])
