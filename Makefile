@@ -79,7 +79,7 @@ demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in y
 released: pull ## train weights as the released ones were, on the research data beside the repository
 	@dvc exp run $(RELEASED)
 
-ablations: pull ## small trainings that show what each part of the recipe is worth: python benchmarks/ablations.py
+ablations: pull ## small trainings that show what each part of the recipe is worth; then: python benchmarks/ablations.py
 	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 64, epochs: 4}]' train
 	@dvc exp run --name no-wild-faces $(SMALL) -S prepare.datasets.landmarks68.weight=1e-9 \
 		-S 'train.phases=[{size: 64, epochs: 7}]' train

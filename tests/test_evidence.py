@@ -290,8 +290,8 @@ def test_a_change_is_written_for_two_cells_of_one_precision_and_reported(tmp_pat
     cell.write_change("photos", "bad-100", "parsing", 1)
     found = report.gather(tmp_path, tmp_path / "changes", wanted)
     assert "| bad-100 | parsing | 1 | 0.50 | 0.50 | +0.50 |" in report.influence_table(found, "photos")
-    (tmp_path / "photos-few-100-parsing-1.json").write_text('{"precision": "bfloat16"}')
-    with pytest.raises(SystemExit, match="different precisions"):
+    (tmp_path / "photos-few-100-parsing-1.json").write_text('{"precision": "bfloat16", "train": {}}')
+    with pytest.raises(SystemExit, match="differ in parameters or precision"):
         cell.write_change("photos", "bad-100", "parsing", 1)
 
 

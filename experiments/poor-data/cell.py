@@ -141,10 +141,13 @@ def write_change(source: str, condition: str, method: str, seed: int) -> None:
     """Write how far one bad face among so many moves the predictions."""
     _, level = spoil.parse(condition)
     names = [f"{source}-{each}-{method}-{seed}" for each in (f"few-{level:.0f}", condition)]
-    if len({json.loads((CELLS / f"{name}.json").read_text())["precision"] for name in names}) > 1:
-        raise SystemExit(f"{names[0]} and {names[1]} ran in different precisions; run both on one machine")
-    CHANGES.mkdir(parents=True, exist_ok=True)
+    before, after = (json.loads((CELLS / f"{name}.json").read_text()) for name in names)
+    if (before["train"], before["precision"]) != (after["train"], after["precision"]):
+        raise SystemExit(f"{names[0]} and {names[1]} differ in parameters or precision; run both on one machine")
     found = change(*(np.load(CELLS / f"{name}.npy") for name in names))
+    found["nme"] = after["tests"]["clean"]["nme"] - before["tests"]["clean"]["nme"]
+    found["train"] = after["train"]
+    CHANGES.mkdir(parents=True, exist_ok=True)
     (CHANGES / f"{names[1]}.json").write_text(json.dumps(found, indent=1))
 
 

@@ -15,7 +15,7 @@ REGIONS = (JAW, R_BROW_POINTS, L_BROW_POINTS, slice(27, 36), R_EYE_POINTS, L_EYE
 ANNOTATORS = 3
 """Every third face is of the annotator who is biased."""
 MODES, ROUNDS, TIMES = 10, 20, 3
-"""Labels that fit no face are those further than TIMES the median from the nearest face of so many modes."""
+"""Labels that fit no face are those further than TIMES the median distance from the nearest face of so many modes."""
 NUDGE = 1e-3
 """Per cent by which a face is moved to see what any change at all does to a training."""
 
@@ -45,7 +45,7 @@ def outliers(points: np.ndarray, percent: float, rng: np.random.Generator) -> np
 
 
 def fitting(points: np.ndarray) -> np.ndarray:
-    """Which labels fit a face, N × 68: a face of few modes is fitted to all, then to those that fit it, and again."""
+    """Which labels fit a face, N × 68: faces of few modes, at first their median, are fitted to those that fit them."""
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
     shapes = (points - low) / (high - low).max(2, keepdims=True)
     nearest = np.median(shapes, 0)
