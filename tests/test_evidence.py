@@ -237,6 +237,7 @@ def test_the_report_copes_with_missing_cells_and_can_be_written_again(cells, tmp
     content = page.read_text()
     assert content.startswith("before\n") and content.endswith("\nafter\n") and "\nold\n" not in content
     assert "starter: 3 of 12 cells" in content and "photos: 0 of 6 cells" in content
+    assert not report.influence_table(found, "starter")  # no change was measured
     for method in methods.METHODS:
         nme = found["starter", "regions-40", method, 1]["tests"]["clean"]["nme"]
         assert re.search(rf"\| regions-40 \| {method} \| 1 \| {nme:.2f} \|", content)
