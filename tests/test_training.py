@@ -123,6 +123,29 @@ def test_points_alone_train_the_parser_but_do_not_judge_it(samples, tmp_path):
     assert FaceData([bare], [bare, *samples], settings()).val == samples
 
 
+def test_necklaces_are_lent_within_a_dataset(tmp_path):
+    mask = np.full((60, 60), Region.SKIN, np.uint8)
+    mask[30:] = Region.NECK
+    adorned = mask.copy()
+    adorned[45:50] = Region.NECK_L
+    made = []
+    for i, (folder, regions, classes) in enumerate(
+        [("one", adorned, ("skin", "neck", "neck_l")), ("one", mask, ("skin", "neck")), ("two", mask, ("skin", "neck"))]
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        image, file = tmp_path / folder / f"{i}.jpg", tmp_path / folder / f"{i}.png"
+        cv2.imwrite(str(image), np.full((60, 60, 3), 128, np.uint8))
+        cv2.imwrite(str(file), regions)
+        made.append(Sample(image, file, None, "train", classes))
+
+    def shown(index: int) -> int:
+        masks = [Faces(made, 64, 1, epoch)._draw(index, np.random.default_rng(epoch))[1] for epoch in range(60)]
+        return sum((m == Region.NECK_L).any() for m in masks if m.shape == mask.shape)
+
+    assert 8 < shown(1) < 30
+    assert shown(2) == 0
+
+
 def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
     network = ParsingNet()
     before = [p.clone() for p in network.parameters()]

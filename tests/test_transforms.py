@@ -74,23 +74,50 @@ def test_compose_shows_people_at_a_tenth_to_most_of_the_picture():
     assert max(shares) > 0.5
 
 
-def test_a_necklace_lies_on_the_neck_and_changes_nothing_else():
-    image, mask = np.full((100, 100, 3), 90, np.uint8), np.full((100, 100), Region.SKIN, np.uint8)
-    mask[60:80, 30:70], mask[80:], mask[60:, 45:50] = Region.NECK, Region.CLOTH, Region.HAIR
-    drawn = [transforms.necklace(image, mask, np.random.default_rng(i)) for i in range(20)]
-    for adorned, regions in drawn:
-        there = regions == Region.NECK_L
-        assert there.any()
-        assert (mask[there] == Region.NECK).all()
-        assert (regions[~there] == mask[~there]).all()
-        assert (adorned[~there] == 90).all()
-    assert np.mean([(adorned[regions == Region.NECK_L] != 90).any(1).mean() for adorned, regions in drawn]) > 0.8
+def person(skin: int, x: int = 30) -> transforms.Pair:
+    """A face of 20 × 20 pixels at ``x``, below it a neck, hair before the neck's left, clothes at its right."""
+    image, mask = np.full((80, 80, 3), skin, np.uint8), np.full((80, 80), Region.BACKGROUND, np.uint8)
+    mask[20:40, x : x + 20] = Region.SKIN
+    mask[40:60, x : x + 20] = Region.NECK
+    mask[40:60, x : x + 4], mask[40:60, x + 16 : x + 20] = Region.HAIR, Region.CLOTH
+    return image, mask
 
 
-def test_what_has_no_neck_gets_no_necklace():
-    image, mask = np.full((64, 64, 3), 90, np.uint8), np.full((64, 64), IGNORE, np.uint8)
-    adorned, regions = transforms.necklace(image, mask, np.random.default_rng(0))
-    assert (adorned == image).all()
+def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
+    giver, (image, mask) = person(50), person(100, x=40)
+    giver[1][48:52, 30:50], giver[0][48:52, 30:50] = Region.NECK_L, 80
+    worn, regions = transforms.wear(image, mask, giver)
+    rows, columns = np.nonzero(regions == Region.NECK_L)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (48, 51, 44, 59)
+    assert (worn[regions == Region.NECK_L] == 160).all()  # a face twice as bright lights it twice as much
+    assert (regions[regions != Region.NECK_L] == mask[regions != Region.NECK_L]).all()
+    assert (worn[regions != Region.NECK_L] == 100).all()
+
+
+def test_a_necklace_grows_with_the_face():
+    giver, large = person(50), tuple(np.repeat(np.repeat(a, 2, 0), 2, 1) for a in person(50))
+    giver[1][48:52, 30:50] = Region.NECK_L
+    _, regions = transforms.wear(*large, giver)
+    rows, columns = np.nonzero(regions == Region.NECK_L)
+    assert np.abs(np.array([rows.min(), rows.max(), columns.min(), columns.max()]) - (96, 103, 68, 99)).max() <= 1
+
+
+@pytest.mark.parametrize("neck", [Region.CLOTH, Region.BACKGROUND, IGNORE])
+def test_what_shows_no_neck_gets_no_necklace(neck):
+    giver, (image, mask) = person(50), person(100)
+    giver[1][48:52, 30:50] = Region.NECK_L
+    mask[mask == Region.NECK] = neck
+    worn, regions = transforms.wear(image, mask, giver)
+    assert (worn == image).all()
+    assert (regions == mask).all()
+
+
+def test_where_there_is_no_face_there_is_no_necklace():
+    giver, (image, mask) = person(50), person(100)
+    giver[1][48:52, 30:50] = Region.NECK_L
+    mask[mask == Region.SKIN] = IGNORE
+    worn, regions = transforms.wear(image, mask, giver)
+    assert (worn == image).all()
     assert (regions == mask).all()
 
 

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from facemark.settings import Phase, Train
 
 COMPOSED = 0.2
 """Share of training pictures that show several people."""
-ADORNED = 0.05
-"""Share of necks that get a drawn necklace."""
+ADORNED = 0.3
+"""Share of people who are offered a necklace of another picture of their dataset; some quarter of them can wear it."""
 COVERED = 0.2
 """Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"
@@ -61,6 +61,10 @@ class Faces(Dataset):
     def __init__(self, samples: list[Sample], size: int, seed: int, epoch: int | None = None, plain: float = 0):
         self.samples, self.size, self.seed, self.epoch, self.plain = samples, size, seed, epoch, plain
         self.fit, self.augment = transforms.resize(size), transforms.augment(size)
+        self.necklaces = defaultdict(list)
+        for index, sample in enumerate(samples):
+            if "neck_l" in sample.classes:
+                self.necklaces[sample.image.parent].append(index)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,8 +92,9 @@ class Faces(Dataset):
     def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
         def pair(i: int) -> transforms.Pair:
             image, mask = self._read(i)
-            if rng.random() < ADORNED:
-                image, mask = transforms.necklace(image, mask, rng)
+            necklaces = self.necklaces[self.samples[i].image.parent]
+            if rng.random() < ADORNED and necklaces:
+                image, mask = transforms.wear(image, mask, self._read(rng.choice(necklaces)))
             if rng.random() < COVERED:
                 image, mask = transforms.cover(image, mask, rng)
             return image, mask

@@ -7,9 +7,6 @@ import numpy as np
 from facemark.labels import FACE, IGNORE, Region, mirror
 from facemark.synthetic import backdrop
 
-METALS = np.array([(225, 190, 110), (215, 215, 220), (240, 235, 225), (60, 55, 55), (170, 40, 50), (60, 160, 165)])
-"""RGB of gold, silver, pearls, jet, coral and turquoise."""
-
 Pair = tuple[np.ndarray, np.ndarray]
 """An H × W × 3 RGB picture and its H × W mask."""
 
@@ -60,32 +57,35 @@ def flip(image: np.ndarray, mask: np.ndarray) -> Pair:
     return np.ascontiguousarray(image[:, ::-1]), mirror(mask)
 
 
-def necklace(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
-    """Hang a chain of beads on a neck, under clothes and hair; where no neck is shown, nothing is changed.
+def _face_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The (x, y) between which nearly all of a face lies; None where there is none."""
+    face = np.argwhere(np.isin(mask, FACE))[:, ::-1]
+    return tuple(np.percentile(face, (2, 98), axis=0)) if len(face) else None
 
-    Over clothes, it would teach that every patterned collar is one.
+
+def wear(image: np.ndarray, mask: np.ndarray, giver: Pair) -> Pair:
+    """Put on the necklace of another person, moved and scaled as that person's face would be to come over this one.
+
+    It hangs over neck and clothes, behind chin and hair. Copying what is rare onto other pictures is Ghiasi et al.'s,
+    "Simple Copy-Paste", CVPR 2021, https://arxiv.org/abs/2012.07177. Nothing is changed without both faces, or where
+    less than half of it would lie on the neck: a chain over a suit teaches to take every collar for one.
     """
-    rows, columns = np.nonzero(mask == Region.NECK)
-    if len(rows) < 0.01 * mask.size:
+    boxes = _face_box(giver[1]), _face_box(mask)
+    if None in boxes:
         return image, mask
-    left, right = np.percentile(columns, (2, 98))
-    half = (right - left) / 2 * rng.uniform(0.8, 1.2)
-    bead = half * rng.choice([rng.uniform(0.01, 0.03), rng.uniform(0.03, 0.14)])
-    along = np.linspace(-1, 1, max(3, round(2.5 * half / bead / rng.uniform(1.5, 3))))
-    side, drop = rng.uniform(*np.percentile(rows, (10, 90))), half * rng.uniform(0.05, 0.7)
-    chain = np.c_[(left + right) / 2 + half * along, side + drop * (1 - along**2)]
-    light = image[rows, columns].mean() / 170
-    color = METALS[rng.integers(len(METALS))] * rng.uniform(0.7, 1.1, 3) * light
-    drawn, there = image.copy(), np.zeros_like(mask)
-    for place in chain:
-        shine = rng.uniform(0.7, 1.2)
-        for share, glow in ((1, 0.8), (0.65, 1.05), (0.25, 1.5)):
-            centre = place - bead * (1 - share) * 0.4
-            at, radius = np.round(16 * centre).astype(int).tolist(), max(1, round(16 * share * bead))
-            cv2.circle(drawn, at, radius, np.clip(shine * glow * color, 0, 255).tolist(), -1, cv2.LINE_AA, 4)
-        cv2.circle(there, np.round(place).astype(int).tolist(), max(1, round(bead)), 1, -1)
-    shown = (there > 0) & (mask == Region.NECK)
-    return np.where(shown[..., None], drawn, image), np.where(shown, Region.NECK_L, mask).astype(np.uint8)
+    (theirs, their_end), (ours, our_end) = boxes
+    scale = (our_end - ours) / np.maximum(their_end - theirs, 1)
+    move = np.c_[np.diag(scale), ours - scale * theirs]
+    size = mask.shape[::-1]
+    alpha = cv2.warpAffine((giver[1] == Region.NECK_L).astype(np.float32), move, size)
+    if alpha[mask == Region.NECK].sum() < 0.5 * alpha.sum():
+        return image, mask
+    alpha *= np.isin(mask, (Region.NECK, Region.CLOTH))
+    bright, their_bright = (pixels[np.isin(regions, FACE)].mean() for pixels, regions in ((image, mask), giver))
+    light = np.clip(bright / max(their_bright, 1), 0.5, 2)
+    worn = np.clip(light * cv2.warpAffine(giver[0], move, size), 0, 255)
+    image = (alpha[..., None] * worn + (1 - alpha[..., None]) * image).astype(np.uint8)
+    return image, np.where(alpha > 0.5, np.uint8(Region.NECK_L), mask)
 
 
 def cover(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
@@ -93,10 +93,10 @@ def cover(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair
 
     Its pixels are background, so the parser learns to say what it does not see. Without a face nothing is changed.
     """
-    face = np.argwhere(np.isin(mask, FACE))[:, ::-1]
-    if not len(face):
+    box = _face_box(mask)
+    if box is None:
         return image, mask
-    low, high = np.percentile(face, (2, 98), axis=0)
+    low, high = box
     centre = (low + high) / 2 + rng.uniform(-0.8, 0.8, 2) * (high - low)
     sides = max(high - low) * np.exp(rng.uniform(np.log(0.15), np.log(1.5), 2))
     corners = cv2.boxPoints((centre.tolist(), sides.tolist(), rng.uniform(0, 90))).astype(np.int32)
