@@ -16,7 +16,7 @@ RESEARCH := \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
-	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 3}, {size: 256, epochs: 2, plain: 0.5}]' \
+	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 6, plain: 0.35}, {size: 256, epochs: 2, plain: 0.6}]' \
 	-S calibrate.start_from=none -S evaluate.robustness=20
 SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25
 
