@@ -102,20 +102,12 @@ def test_a_necklace_grows_with_the_face():
     assert np.abs(np.array([rows.min(), rows.max(), columns.min(), columns.max()]) - (96, 103, 68, 99)).max() <= 1
 
 
-@pytest.mark.parametrize("neck", [Region.CLOTH, Region.BACKGROUND, IGNORE])
-def test_what_shows_no_neck_gets_no_necklace(neck):
+@pytest.mark.parametrize("lacking", [Region.NECK, Region.SKIN])
+@pytest.mark.parametrize("other", [Region.CLOTH, Region.BACKGROUND, IGNORE])
+def test_who_shows_no_neck_or_no_face_gets_no_necklace(lacking, other):
     giver, (image, mask) = person(50), person(100)
     giver[1][48:52, 30:50] = Region.NECK_L
-    mask[mask == Region.NECK] = neck
-    worn, regions = transforms.wear(image, mask, giver)
-    assert (worn == image).all()
-    assert (regions == mask).all()
-
-
-def test_where_there_is_no_face_there_is_no_necklace():
-    giver, (image, mask) = person(50), person(100)
-    giver[1][48:52, 30:50] = Region.NECK_L
-    mask[mask == Region.SKIN] = IGNORE
+    mask[mask == lacking] = other
     worn, regions = transforms.wear(image, mask, giver)
     assert (worn == image).all()
     assert (regions == mask).all()
