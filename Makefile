@@ -17,7 +17,7 @@ RESEARCH := \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
 	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 6, plain: 0.35}, {size: 256, epochs: 2, plain: 0.6}]' \
-	-S calibrate.start_from=none -S evaluate.robustness=20
+	-S calibrate.start_from=none
 SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25
 
 .DEFAULT_GOAL := help

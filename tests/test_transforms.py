@@ -85,6 +85,7 @@ def person(skin: int, x: int = 30) -> transforms.Pair:
 
 def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
     giver, (image, mask) = person(50), person(100, x=40)
+    image, mask = image[:70], mask[:70]
     giver[1][48:52, 30:50], giver[0][48:52, 30:50] = Region.NECK_L, 80
     worn, regions = transforms.wear(image, mask, giver)
     rows, columns = np.nonzero(regions == Region.NECK_L)
@@ -92,6 +93,17 @@ def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
     assert (worn[regions == Region.NECK_L] == 160).all()  # a face twice as bright lights it twice as much
     assert (regions[regions != Region.NECK_L] == mask[regions != Region.NECK_L]).all()
     assert (worn[regions != Region.NECK_L] == 100).all()
+
+
+def test_a_group_lends_nothing_and_is_lent_nothing():
+    one, group = person(50, x=5), person(50, x=5)
+    group[1][:, 40:] = group[1][:, :40]
+    for _, mask in (one, group):
+        mask[48:52, 5:25] = Region.NECK_L
+    for (image, mask), giver in ((one, group), (group, one)):
+        worn, regions = transforms.wear(image, np.where(mask == Region.NECK_L, Region.NECK, mask), giver)
+        assert (worn == image).all()
+        assert not (regions == Region.NECK_L).any()
 
 
 def test_a_necklace_grows_with_the_face():

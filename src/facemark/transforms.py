@@ -7,6 +7,9 @@ import numpy as np
 from facemark.labels import FACE, IGNORE, Region, mirror
 from facemark.synthetic import backdrop
 
+STRETCH = 1.5
+"""How much more a necklace may grow one way than the other when it is lent."""
+
 Pair = tuple[np.ndarray, np.ndarray]
 """An H × W × 3 RGB picture and its H × W mask."""
 
@@ -67,14 +70,17 @@ def wear(image: np.ndarray, mask: np.ndarray, giver: Pair) -> Pair:
     """Put on the necklace of another person, moved and scaled as that person's face would be to come over this one.
 
     It hangs over neck and clothes, behind chin and hair. Copying what is rare onto other pictures is Ghiasi et al.'s,
-    "Simple Copy-Paste", CVPR 2021, https://arxiv.org/abs/2012.07177. Nothing is changed without both faces, or where
-    less than half of it would lie on the neck: a chain over a suit teaches to take every collar for one.
+    "Simple Copy-Paste", CVPR 2021, https://arxiv.org/abs/2012.07177. Nothing is changed without both faces, where they
+    are of unlike shape, as that of a person and that of a group, or where less than half of what would show lies on the
+    neck: a chain over a suit teaches to take every collar for one.
     """
     boxes = _face_box(giver[1]), _face_box(mask)
     if None in boxes:
         return image, mask
     (theirs, their_end), (ours, our_end) = boxes
     scale = (our_end - ours) / np.maximum(their_end - theirs, 1)
+    if scale.max() > STRETCH * scale.min():
+        return image, mask
     move = np.c_[np.diag(scale), ours - scale * theirs]
     size = mask.shape[::-1]
     alpha = cv2.warpAffine((giver[1] == Region.NECK_L).astype(np.float32), move, size)
