@@ -18,16 +18,6 @@ def test_each_figure_that_is_worse_is_named():
     ]
 
 
-def test_one_face_more_or_less_is_no_objection():
-    def of(faces: int, auc: float) -> dict:
-        return {"split": "val", "datasets": {"a": {"landmarks": {"faces": faces, "auc8": auc}}}}
-
-    # of 80 faces, each is worth 1.25
-    assert worse(of(80, 48.8), of(80, 50)) == []
-    assert len(worse(of(80, 48.7), of(80, 50))) == 1
-    assert len(worse(of(250, 48.8), of(250, 50))) == 1
-
-
 def test_other_data_cannot_be_compared():
     assert "set evaluate.split" in worse(figures(80, 50, "test"), figures(80, 50))[0]
     less = {"split": "val", "datasets": {"a": {"mean_f1": 80}}}

@@ -95,7 +95,7 @@ def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
     assert (worn[regions != Region.NECK_L] == 100).all()
 
 
-def test_a_group_lends_nothing_and_is_lent_nothing():
+def test_a_person_and_a_group_lend_each_other_nothing():
     one, group = person(50, x=5), person(50, x=5)
     group[1][:, 40:] = group[1][:, :40]
     for _, mask in (one, group):
