@@ -170,6 +170,7 @@ def cells(some_faces, tmp_path_factory):
         "seeds": [1, 2],
         "train": vars(TINY),
         "photos": {"conditions": ["clean"], "faces": 8},
+        "longer": {"conditions": ["clean"], "faces": 8, "train": {"updates": 9}},
         "starter": {"conditions": ["clean", "regions-40"], "faces": 8},
     }
     for method in methods.METHODS:
@@ -259,6 +260,14 @@ def test_cells_of_other_parameters_are_left_out(cells):
     assert not report.gather(folder, changes, wanted | {"train": wanted["train"] | {"updates": 4}})
 
 
+def test_a_source_may_be_trained_in_its_own_way(cells):
+    folder, changes, wanted = cells
+    own = {source: wanted[source] | {"train": {"updates": 3}} for source in report.SOURCES}
+    assert report.gather(folder, changes, wanted | own | {"train": wanted["train"] | {"updates": 4}})
+    own = {source: wanted[source] | {"train": {"updates": 4}} for source in report.SOURCES}
+    assert not report.gather(folder, changes, wanted | own)
+
+
 def test_an_interval_is_students():
     assert report.interval([1.0, 2.0, 3.0]) == pytest.approx((2, 4.303 / 3**0.5), abs=1e-3)
     assert report.text([1.5]) == "1.50" and report.text([]) == "–"
@@ -298,9 +307,9 @@ def test_a_change_is_written_for_two_cells_of_one_precision_and_reported(tmp_pat
 
 def test_params_name_conditions_and_methods_that_there_are():
     wanted = cell.params()
-    methods.Settings(**wanted["train"])
     assert set(wanted["methods"]) <= set(methods.METHODS)
     for source in report.SOURCES:
+        methods.Settings(**cell.trained(wanted, source))
         for condition in wanted[source]["conditions"]:
             spoil.parse(condition)
 

@@ -39,6 +39,11 @@ def params() -> dict[str, Any]:
     return yaml.safe_load((HERE / "params.yaml").read_text())
 
 
+def trained(wanted: dict[str, Any], source: str) -> dict[str, Any]:
+    """The training parameters of a source: those of all, and what it sets itself."""
+    return wanted["train"] | wanted[source].get("train", {})
+
+
 def figures(errors: np.ndarray) -> dict[str, float]:
     """What faces × 68 errors in per cent come to."""
     nmes = np.sort(errors.mean(1))
@@ -126,9 +131,9 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     data = wanted[source]
     train = load(chosen(listed(Path(data["path"]), "train"), condition, data["faces"], seed))
     test = load(listed(Path(data["path"]), data["test"]))
-    settings = Settings(**wanted["train"])
-    report, points = cell(train, test, condition, method, seed, settings, best_rate(method))
-    report |= {"train": wanted["train"], "most_faces": data["faces"]}
+    settings = trained(wanted, source)
+    report, points = cell(train, test, condition, method, seed, Settings(**settings), best_rate(method))
+    report |= {"train": settings, "most_faces": data["faces"]}
     name = "-".join(map(str, known.values()))
     CELLS.mkdir(parents=True, exist_ok=True)
     np.save(CELLS / f"{name}.npy", points)

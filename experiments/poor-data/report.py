@@ -12,14 +12,14 @@ from textwrap import fill
 
 import numpy as np
 import spoil
-from cell import CELLS, CHANGES, RESULTS, params
+from cell import CELLS, CHANGES, RESULTS, params, trained
 from faces import TESTS
 from matplotlib.figure import Figure
 from methods import METHODS
 from scipy.stats import t as student
 
 PAGE = Path("docs/evidence.md")
-SOURCES = ("photos", "starter")
+SOURCES = ("photos", "longer", "starter")
 BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 AXES = {
     "noise": "noise on each point, % of the eye distance",
@@ -47,11 +47,12 @@ def gather(folder: Path, changes: Path, wanted: dict) -> Cells:
     """Read the cells in a folder that the matrix has and that were made with the parameters that stand."""
     cells = {}
     for source in SOURCES:
+        train = trained(wanted, source)
         for key in product([source], wanted[source]["conditions"], wanted["methods"], wanted["seeds"]):
             name = f"{'-'.join(map(str, key))}.json"
             cell, change = (json.loads(p.read_text()) if p.exists() else {} for p in (folder / name, changes / name))
-            if cell.get("train") == wanted["train"] and cell["most_faces"] == wanted[source]["faces"]:
-                cells[key] = cell | {"change": change if change.get("train") == wanted["train"] else {}}
+            if cell.get("train") == train and cell["most_faces"] == wanted[source]["faces"]:
+                cells[key] = cell | {"change": change if change.get("train") == train else {}}
     return cells
 
 
@@ -225,7 +226,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
             continue
         devices = " and ".join(sorted({f"{cell['device']} in {cell['precision']}" for cell in done.values()}))
         minutes = sum(cell["minutes"] for cell in done.values())
-        train = wanted["train"]
+        train = trained(wanted, source)
         yield (
             f"{train['size']} pixels, {train['updates']} updates of {train['batch_size']} faces, "
             f"{wanted[source]['faces']} faces unless the labels say how many; {minutes:.0f} minutes on {devices}."
