@@ -1,5 +1,6 @@
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,13 @@ PARAMS = {
     "train": {"batch_size": 2, "phases": [{"size": 64, "epochs": 1}]},
     "calibrate": {"start_from": "none"},
 }
+OWN_PARAMS = Path("params.yaml").resolve()
+LOCK = """
+stages:
+  prepare@mine: {deps: [{path: src/facemark/datasets, md5: code.dir}, {path: wild, md5: 34.dir}]}
+  prepare@starter: {deps: [{path: data, md5: 12.dir}]}
+  train: {deps: []}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +174,25 @@ def test_lineage_names_commit_and_data(tmp_path, monkeypatch):
 
     git("init", "-q")
     (tmp_path / "code.py").touch()
-    lock = {"stages": {"prepare@starter": {"deps": [{"path": "data", "md5": "12.dir"}]}, "train": {"deps": []}}}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.copy(OWN_PARAMS, tmp_path)
+    (tmp_path / "dvc.lock").write_text(LOCK)
     git("add", ".")
     git("commit", "-qm", "first")
     clean = {"git.commit": git("rev-parse", "HEAD"), "git.dirty": "false", "data.starter.md5": "12.dir"}
     assert tracking.lineage() == clean
 
     (tmp_path / "untracked").touch()
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock) + "\n")
+    (tmp_path / "dvc.lock").write_text(LOCK + "\n")
     assert tracking.lineage() == clean
     (tmp_path / "code.py").write_text("1")
     assert tracking.lineage() == clean | {"git.dirty": "true"}
+
+
+def test_a_model_names_the_data_of_all_its_datasets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tracking.identity("1.2.3")["data"] == "unknown"
+    params = yaml.safe_load(OWN_PARAMS.read_text())
+    params["prepare"]["datasets"] |= {"mine": {"format": "celebamask", "path": "x"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    assert tracking.identity("1.2.3")["data"] == "12.dir 34.dir"

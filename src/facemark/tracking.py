@@ -25,6 +25,8 @@ from mlflow.entities import Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from facemark.settings import load_params
+
 EXPERIMENT = "facemark"
 BUILD = Path("build")
 
@@ -180,7 +182,7 @@ def dataset(name: str, index: Path, source: Path, split: str) -> PandasDataset:
 
 
 def lineage() -> dict[str, str]:
-    """Tags that lead from a run back to its bytes: the git commit, and DVC's md5 of each dataset.
+    """Tags that lead from a run back to its bytes: the git commit, and DVC's md5 of each dataset of ``params.yaml``.
 
     ``git.dirty`` says whether tracked files differed from that commit; ``dvc.lock`` does not count, as a running
     pipeline rewrites it. Tags that cannot be known (no git, no ``dvc.lock``) are left out.
@@ -191,10 +193,12 @@ def lineage() -> dict[str, str]:
         changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)dvc.lock")
         tags |= {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
     lock = Path("dvc.lock")
-    stages = yaml.safe_load(lock.read_text())["stages"] if lock.exists() else {}
-    for name, stage in stages.items():
-        if name.startswith("prepare@"):
-            tags[f"data.{name.removeprefix('prepare@')}.md5"] = stage["deps"][0]["md5"]
+    if lock.exists():
+        stages = yaml.safe_load(lock.read_text())["stages"]
+        for name in load_params().prepare.datasets:  # the lock keeps those of days past too
+            if stage := stages.get(f"prepare@{name}"):
+                data = next(dep for dep in stage["deps"] if not dep["path"].startswith("src/facemark/"))
+                tags[f"data.{name}.md5"] = data["md5"]
     return tags
 
 
@@ -206,13 +210,13 @@ def _git(*command: str) -> str:
 
 
 def identity(version: str) -> dict[str, str]:
-    """What a model calls itself in every answer: its version, the git commit, and DVC's md5 of the training data.
+    """What a model calls itself in every answer: its version, the git commit, and DVC's md5 of each training dataset.
 
     The commit ends in ``-dirty`` where tracked files differ from it; what cannot be known is ``unknown``.
     """
-    tags, pointer = lineage(), Path("data.dvc")
+    tags = lineage()
     revision = tags.get("git.commit", "unknown") + ("-dirty" if tags.get("git.dirty") == "true" else "")
-    data = yaml.safe_load(pointer.read_text())["outs"][0]["md5"] if pointer.exists() else "unknown"
+    data = " ".join(md5 for tag, md5 in tags.items() if tag.startswith("data.")) or "unknown"
     return {"name": "facemark", "version": version, "revision": revision, "data": data}
 
 
