@@ -161,3 +161,19 @@ def test_what_cannot_be_parsed_is_said_in_a_sentence(untrained, tmp_path, monkey
         done = CliRunner().invoke(app, ["batch", source, "out"])
         assert (done.exit_code, done.exception.__class__) == (1, SystemExit)
         assert phrase in done.stderr
+
+
+def test_an_interrupt_while_rows_are_written_writes_none_twice(untrained, tmp_path, monkeypatch):
+    for name in "ab":
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.jpg")
+    written = batch.Target.write
+
+    def interrupted(self, blocks):
+        written(self, blocks)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch.Target, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        batch.parse(str(tmp_path), str(tmp_path / "out"), untrained, workers=1, part=1)
+    found = table(str(tmp_path / "out"), "rows")["path"].to_pylist()
+    assert found and len(found) == len(set(found))

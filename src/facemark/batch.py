@@ -235,8 +235,8 @@ def parse(
             waiting.append(block)
             advanced(len(block))
             if sum(map(len, waiting)) >= part or time.monotonic() - since > SECONDS:
-                out.write(waiting)
-                waiting, since = [], time.monotonic()
+                ready, waiting, since = waiting, [], time.monotonic()  # or an interrupt would write them again
+                out.write(ready)
     finally:
         if waiting:
             out.write(waiting)
