@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -164,3 +164,24 @@ def test_long_lines_keep_their_end():
     assert data.FONT.getlength(short) <= 300
     assert short.startswith("… ") and words.endswith(short[2:])
     assert data.cut("short", 300) == "short"
+
+
+def test_sizes_are_those_of_the_turned_picture(folder, tmp_path):
+    root = tmp_path / "faces"
+    write(root / "train", "0", synthetic.draw(0))
+    photo = root / "train/images/0.png"
+    picture = Image.fromarray(np.rot90(np.array(Image.open(photo))))
+    picture.getexif()[ExifTags.Base.Orientation] = 6  # to be turned clockwise by a quarter
+    picture.save(photo, exif=picture.getexif())
+    done = run("check", root, "--format", "starter")
+    height, width = synthetic.draw(0).image.shape[:2]
+    assert cells(done.stdout, "all")[5:] == [f"{width}×{height}"] * 2
+
+
+def test_a_picture_without_a_face_is_named_in_the_sheet(tmp_path):
+    for part in ("images", "landmarks"):
+        (tmp_path / "faces/train" / part).mkdir(parents=True)
+    Image.new("RGB", (60, 40)).save(tmp_path / "faces/train/images/0.png")
+    (tmp_path / "faces/train/landmarks/0.txt").touch()
+    done = run("show", tmp_path / "faces", "--format", "landmarks68", "-o", tmp_path / "sheet.png")
+    assert isinstance(done.exception, SystemExit | None), done.exception

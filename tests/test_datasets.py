@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from facemark.datasets import folder_samples, read_image, read_index, read_mask, read_points
+from facemark.images import decode
 from facemark.labels import COLORS
 
 
@@ -68,3 +69,20 @@ def test_index_keeps_paths_and_split(tmp_path):
     assert (val.image.name, val.points.name, val.split) == ("a.jpg", "a.txt", "val")
     assert val.classes == ("skin", "nose")
     assert (train.mask, train.classes) == (None, ())
+
+
+def test_a_picture_that_was_cut_short_is_refused(tmp_path):
+    path = tmp_path / "half.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"half\.jpg .*truncated"):
+        read_image(path)
+
+
+def test_training_sees_what_the_endpoint_sees(tmp_path):
+    path = tmp_path / "turned.png"
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8))
+    picture.getexif()[ExifTags.Base.Orientation] = 6
+    picture.save(path, exif=picture.getexif())
+    assert read_image(path).shape == (8, 6, 3)
+    assert (read_image(path) == decode(path.read_bytes())).all()

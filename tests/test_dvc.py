@@ -27,6 +27,7 @@ def edited(clone):
 EDITS = {
     "README.md": set(),
     "src/facemark/cli.py": {"evaluate", "archive"},
+    "src/facemark/images.py": {"prepare@starter", "train", "calibrate", "evaluate", "archive"},
     "src/facemark/training.py": {"train", "evaluate", "archive"},
     "src/facemark/landmarks.py": {"calibrate", "evaluate", "archive"},
     "src/facemark/stages/prepare.py": {"prepare@starter", "evaluate", "archive"},

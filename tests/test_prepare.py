@@ -156,3 +156,12 @@ def test_statistics_count_training_pixels_only(folder, tmp_path):
     assert found["pictures"]["hat"] == 0
     (any_of_them, *_) = read_index([tmp_path / "out"], "train")
     assert set(any_of_them.classes) == {CLASSES[i] for i in np.unique(face())}
+
+
+def test_points_beside_the_picture_are_a_fault(tmp_path):
+    cv2.imwrite(str(tmp_path / "face.jpg"), np.zeros((40, 60, 3), np.uint8))
+    for x, y, sound in ((59, 39, True), (60, 39, False), (59, 40, False), (-1, 5, False)):
+        points = [f"{x + dx} {y + dy}" for dx in (0, -0.5) for dy in (0, -0.5)] * 17
+        (tmp_path / "face.txt").write_text("\n".join(["68", *points]))
+        found = faults(Sample(tmp_path / "face.jpg", None, tmp_path / "face.txt", "train"))
+        assert any("outside the picture" in phrase for phrase in found) != sound

@@ -68,7 +68,7 @@ def report(found: Examined) -> Group:
     splits = {name: held for name, held in splits.items() if held} | {"all": found.sound}
     facts = Table("", "pictures", "masks", "with points", "faces", "points outside", "smallest", "largest")
     for name, held in splits.items():
-        shapes = [Image.open(s.image).size for s in held]
+        shapes = [read_image(s.image).shape[1::-1] for s in held]
         faces = [read_points(s.points) if s.points else NO_FACES for s in held]
         beyond = sum(outside(each, shape) for each, shape in zip(faces, shapes, strict=True))
         figures = len(held), sum(bool(s.mask) for s in held), sum(bool(s.points) for s in held), sum(map(len, faces))
@@ -155,6 +155,8 @@ def contents(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points = read_points(sample.points) if sample.points else NO_FACES
     if sample.mask:
         return image, read_mask(sample.mask), points
+    if len(points) != 1:
+        raise ValueError(f"{sample.points} has the points of {len(points)} faces; without a mask there is to be one")
     image, face = partial_masks.around(image, points[0].astype(float))
     return image, partial_masks.draw(face, image.shape[:2]), face[None]
 

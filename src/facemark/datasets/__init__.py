@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
+
+from facemark.images import decode
 
 SPLITS = ("train", "val", "test")
 
@@ -59,11 +60,12 @@ class Published:
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Read a picture as H × W × 3 RGB uint8; raises ValueError where it cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as a picture")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    """Read a picture as H × W × 3 RGB uint8, as the endpoint does; raises ValueError where it cannot be read."""
+    try:
+        data = Path(path).read_bytes()
+        return decode(data, max_bytes=len(data))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def read_mask(path: Path | str) -> np.ndarray:

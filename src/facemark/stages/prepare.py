@@ -112,6 +112,11 @@ def oddities(
     return votes
 
 
+def beside(points: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether a face's points (68 × 2) leave it no place in a picture of this shape."""
+    return bool((points.max(0) < 0).any() or (points.min(0) > (shape[1] - 1, shape[0] - 1)).any())
+
+
 def faults(sample: Sample) -> list[str]:
     """Everything that is wrong with a sample, each a phrase; an empty list where it is sound."""
     found = []
@@ -123,6 +128,8 @@ def faults(sample: Sample) -> list[str]:
         return [str(error)]
     if points is not None and any(mirrored(face) for face in points):
         found.append("left and right are swapped in the points: 36–41 are the subject's right eye")
+    if points is not None and any(beside(face, image.shape) for face in points):
+        found.append("the points of a face lie outside the picture")
     if mask is None:
         if len(points) != 1:
             found.append(f"{len(points)} faces have points; without a mask there is to be one")
