@@ -13,7 +13,7 @@ from facemark.datasets import Sample, read_image
 from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
 from facemark.model import ParsingNet
 from facemark.settings import Phase, Train, load_params
-from facemark.stages.train import curves
+from facemark.stages.train import curves, fingerprint, write
 from facemark.training import FaceData, Faces, ParsingTask, phase_at, repeated, trainer
 
 
@@ -164,6 +164,37 @@ def test_a_short_training_may_keep_the_statistics_it_starts_from(samples, tmp_pa
     fit = trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
     fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceData(samples, samples, given))
     assert (not torch.equal(network.unet.encoder.bn1.running_mean, before)) == moved
+
+
+def test_another_weight_or_start_is_another_training(tmp_path):
+    params = load_params()
+    (tmp_path / "encoder.pt").write_bytes(b"one")
+    train = params.train.model_copy(update={"start_from": "none", "encoder_weights": str(tmp_path / "encoder.pt")})
+    starter = params.prepare.datasets["starter"]
+    prepare = params.prepare.model_copy(
+        update={"datasets": {"starter": starter.model_copy(update={"weight": 2 * starter.weight})}}
+    )
+    names = [fingerprint(each) for each in (params, params.model_copy(update={"prepare": prepare}))]
+    for content in (b"one", b"other"):
+        (tmp_path / "encoder.pt").write_bytes(content)
+        names.append(fingerprint(params.model_copy(update={"train": train})))
+    assert len(set(names)) == 4
+    assert fingerprint(load_params()) == names[0]
+
+
+def test_weights_are_saved_with_the_size_of_their_best_epoch(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("facemark.stages.train.OUT", tmp_path)
+    monkeypatch.setattr("facemark.stages.train.WEIGHTS", tmp_path / "model.safetensors")
+    phases = [Phase(size=64, epochs=1), Phase(size=32, epochs=1)]
+    with_two = settings(phases=phases)
+    fit = trainer(with_two, tmp_path, CSVLogger(tmp_path, name="logs"))
+    task = ParsingTask(ParsingNet(), with_two, [1.0] * len(CLASSES))
+    fit.fit(task, FaceData(samples, samples, with_two))
+    best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["epoch"]
+    write(fit, task.network, phases, tmp_path / "logs")
+    assert model.load(tmp_path / "model.safetensors")[1] == phases[best].size
+    write(fit, task.network, phases[::-1], tmp_path / "logs")
+    assert model.load(tmp_path / "model.safetensors")[1] == phases[1 - best].size
 
 
 def test_curves_go_on_where_a_training_was_cut_short(tmp_path):

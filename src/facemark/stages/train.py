@@ -15,9 +15,9 @@ from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model, registry, tracking
 from facemark.datasets import read_index
-from facemark.settings import WEIGHTS, Params, load_params
+from facemark.settings import WEIGHTS, Params, Phase, load_params
 from facemark.stages.prepare import PREPARED, class_weights
-from facemark.training import LAST, FaceData, ParsingTask, keep_memory, trainer
+from facemark.training import LAST, FaceData, ParsingTask, keep_memory, phase_at, trainer
 
 OUT = WEIGHTS.parent
 CHECKPOINTS = Path("build/checkpoints")
@@ -25,8 +25,9 @@ CHECKPOINTS = Path("build/checkpoints")
 
 def fingerprint(params: Params) -> str:
     """A name for this very training: another dataset, start or parameter never resumes its checkpoints."""
-    state = hashlib.sha256(params.train.model_dump_json().encode())
-    for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), Path(params.train.start_from)]:
+    state = hashlib.sha256(params.model_dump_json(include={"prepare", "train"}).encode())
+    starts = (params.train.start_from, params.train.encoder_weights)
+    for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), *map(Path, starts)]:
         if path.is_file():
             state.update(path.read_bytes())
     return state.hexdigest()[:16]
@@ -60,12 +61,13 @@ def start(params: Params) -> model.ParsingNet:
     return model.build(params.train.encoder_weights)
 
 
-def write(fit: L.Trainer, network: model.ParsingNet, size: int, logs: Path) -> dict:
+def write(fit: L.Trainer, network: model.ParsingNet, phases: list[Phase], logs: Path) -> dict:
     """Write what the stage declares: the best epoch's averaged weights, the curves, and its figures; answers these."""
-    best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    network.load_state_dict({k.removeprefix("network."): v for k, v in best.items() if k.startswith("network.")})
+    best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)
+    state = {k.removeprefix("network."): v for k, v in best["state_dict"].items() if k.startswith("network.")}
+    network.load_state_dict(state)
     OUT.mkdir(parents=True, exist_ok=True)
-    model.save(network, WEIGHTS, size)
+    model.save(network, WEIGHTS, phase_at(phases, best["epoch"]).size)
     curves(logs, OUT / "curves.csv")
     figures = {"epochs": fit.current_epoch, "best_mean_f1": float(fit.checkpoint_callback.best_model_score)}
     (OUT / "metrics.json").write_text(json.dumps(figures, indent=1))
@@ -109,7 +111,7 @@ def train(params: Params) -> None:
     with tracking.stage("train", params.of_stages()) as runs:
         done, network = fit(params, checkpoints, runs)
         if done.is_global_zero:
-            figures = write(done, network, params.train.phases[-1].size, checkpoints / "logs")
+            figures = write(done, network, params.train.phases, checkpoints / "logs")
             mlflow.log_metrics(tracking.flatten(figures, "train/"), run_id=runs.whole)
             tracking.tag(runs, {"model.md5": registry.md5(WEIGHTS)})
             for name, dataset in params.prepare.datasets.items():
