@@ -68,3 +68,8 @@ def test_chain_does_one_after_the_other():
 def test_scaling_keeps_pixel_centres():
     # two pixels become four: the edges at -0.5 and 1.5 become -0.5 and 3.5
     assert geometry.apply(geometry.scaled(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))
+
+
+def test_no_side_is_scaled_to_nothing():
+    assert geometry.size_at((30, 40, 3), 0.5) == (20, 15)
+    assert geometry.size_at((1, 3000, 3), 0.1) == (300, 1)

@@ -4,6 +4,7 @@ import pytest
 from facemark import overlay
 from facemark.labels import COLORS, Region
 from facemark.parser import Face, Parse
+from facemark.report import TILE, fitted
 
 
 def face(points: np.ndarray, scores: np.ndarray) -> Face:
@@ -63,6 +64,13 @@ def test_a_small_picture_is_enlarged_with_all_that_is_in_it():
     y, x = np.unravel_index(large[..., 0].argmax(), large.shape[:2])
     assert parse.faces[0].points[0] == pytest.approx((x, y), abs=1)
     assert overlay.draw(large, parse).shape == large.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1)])
+def test_the_thinnest_picture_can_be_drawn(shape):
+    image = np.zeros((*shape, 3), np.uint8)
+    assert overlay.draw(image, Parse(np.full(shape, Region.HAIR, np.uint8), [])).shape == image.shape
+    assert fitted(image).shape == (TILE, TILE, 3)
 
 
 def test_a_large_picture_stays_as_it_is():

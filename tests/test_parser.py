@@ -214,3 +214,23 @@ def test_a_crowd_in_24_megapixels_stays_within_memory(released, tmp_path):
     count, megabytes = map(float, subprocess.check_output(command, text=True).split())
     assert count >= 10
     assert megabytes < 1000
+
+
+FACELESS = """
+import resource, sys
+import numpy as np
+from facemark.parser import FaceParser
+
+parser = FaceParser(*sys.argv[1:3], device="cpu")
+peaks = []
+for count in (1, 3):
+    parser([np.full((1024, 1024, 3), 128, np.uint8)] * count)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print((peaks[1] - peaks[0]) / 1024 / 2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are counted in other units elsewhere")
+def test_pictures_that_are_tried_all_ways_up_do_not_pile_up(released):
+    megabytes = float(subprocess.check_output([sys.executable, "-c", FACELESS, *released], text=True))
+    assert megabytes < 250

@@ -4,7 +4,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from facemark.geometry import apply, scaled
+from facemark.geometry import apply, scaled, size_at
 from facemark.labels import IGNORE
 
 SEED = 1
@@ -53,8 +53,7 @@ def damage(name: str, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -
 
 def rescaled(image: np.ndarray, mask: np.ndarray, points: np.ndarray, scale: float) -> tuple:
     """Picture, mask and points, as :func:`damage` takes them, made smaller."""
-    height, width = mask.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = size_at(mask.shape, scale)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
     return small, regions, apply(scaled(scale), points).astype(np.float32)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from facemark import answer, images, labels, overlay, serving
 from facemark.client import Answer, Client, EndpointError, Face
-from facemark.geometry import apply, invert, scaled
+from facemark.geometry import apply, invert, scaled, size_at
 from facemark.labels import CLASSES, COLORS, Region
 from facemark.parser import Face as ParsedFace
 from facemark.parser import FaceParser, Parse
@@ -257,7 +257,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
     """HTML of an H × W × 3 RGB picture under its layers, with what it shows in words."""
     height, width = image.shape[:2]
     scale = min(1, LONGEST / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = size_at(image.shape, scale)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
     mask = cv2.resize(found.mask.ids(), size, interpolation=cv2.INTER_NEAREST)

@@ -27,6 +27,12 @@ def scaled(scale: float) -> np.ndarray:
     return np.array([(scale, 0, (scale - 1) / 2), (0, scale, (scale - 1) / 2)])
 
 
+def size_at(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Width and height that a picture of this shape (height, width, …) has once it is scaled: at least a pixel each."""
+    height, width = shape[:2]
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Map points (… × 2) by a 2 × 3 matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]

@@ -13,7 +13,7 @@ import torch
 
 from facemark import model
 from facemark.engine import engine
-from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline, scaled
+from facemark.geometry import LEVEL, align, apply, centroid, chain, invert, outline, scaled, size_at
 from facemark.labels import CLASSES, FACE, FLIP, L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS, Region
 from facemark.landmarks import LandmarkModel
 
@@ -125,10 +125,9 @@ class FaceParser:
         coarse = self._coarse(images, turns=[0])
         found = self._closer(images, [candidates(views) for views in coarse])
         unclear = [i for i, crops in enumerate(found) if not any(self._clear(crop) for crop in crops)]
-        again = [images[i] for i in unclear]
-        turned = self._coarse(again, turns=[1, 2, 3])
-        frames = [candidates([*coarse[i], *views]) for i, views in zip(unclear, turned, strict=True)]
-        for i, crops in zip(unclear, self._closer(again, frames), strict=True):
+        # one at a time: what is seen of a picture the other ways up takes 0.3 GB, and its frames are all that is needed
+        frames = [candidates([*coarse[i], *self._coarse([images[i]], turns=[1, 2, 3])[0]]) for i in unclear]
+        for i, crops in zip(unclear, self._closer([images[i] for i in unclear], frames), strict=True):
             found[i] = crops
         return coarse, found
 
@@ -209,8 +208,8 @@ def scales(image: np.ndarray, size: int, turns: int) -> list[tuple[np.ndarray, n
     found = []
     for side in pyramid(max(height, width), size):
         scale = side / max(height, width)
-        shape = [max(1, round(length * scale)) for length in turned.shape[:2]]
-        small = cv2.resize(turned, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(turned, size_at(turned.shape, scale), interpolation=way)
         found.append((chain(scaled(scale), quarter_turns(height, width, turns)), small))
     return found
 
@@ -385,7 +384,7 @@ def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
 def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:
     """The picture's mask: the mean of the coarse parses, and within each portrait what was seen there closer."""
     scale = min(1, LONGEST / max(shape))
-    height, width = (max(1, round(length * scale)) for length in shape)
+    width, height = size_at(shape, scale)
     canvas = np.zeros((len(CLASSES), height, width), np.float32)
     for view in coarse:
         for plane, region in zip(canvas, view.regions, strict=True):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from facemark import metrics, overlay
 from facemark.evaluation import Case
+from facemark.geometry import size_at
 from facemark.labels import CLASSES, Region
 from facemark.parser import Parse
 
@@ -103,7 +104,7 @@ def plot_robustness(robustness: dict[str, dict[str, float]], out: Path) -> None:
 def fitted(image: np.ndarray) -> np.ndarray:
     """Scale a picture into a black square of TILE pixels."""
     scale = TILE / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[:TILE, :TILE]
+    small = cv2.resize(image, size_at(image.shape, scale), interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]
     return np.pad(small, ((0, TILE - height), (0, TILE - width), (0, 0)))
 
