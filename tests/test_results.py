@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import resource
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -117,3 +118,21 @@ def test_nor_does_a_video(tmp_path):
             writer.write(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
         writer.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_whose_name_is_taken_is_told_once(tmp_path, parse):
+    writer = Writer(tmp_path / "clip.mp4", 25)
+    for _ in range(3):
+        writer.write(np.zeros((100, 100, 3), np.uint8))
+    writer.close()
+    shutil.copy(tmp_path / "clip.mp4", tmp_path / "clip.mov")
+    first, second = find(str(tmp_path))
+    told = 0
+    with Results([], MODEL, out=tmp_path / "drawn") as results:
+        for each in (*first.shots(), *second.shots()):
+            try:
+                results.add(each, parse, [0, 1])
+            except TakenError:
+                told += 1
+    assert told == 1
+    assert [file.name for file in (tmp_path / "drawn").iterdir()] == ["clip.mp4"]

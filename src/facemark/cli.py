@@ -183,7 +183,8 @@ def batch(
     from facemark.batch import parse
 
     try:
-        with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+        columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console) as progress:
             task = progress.add_task("parsing", total=None)
             done = parse(
                 source, target, model_files(), workers, address,
@@ -303,7 +304,7 @@ def bench(
 
 
 @app.command()
-def demo(port: Annotated[int, typer.Option(help="Of the page.")] = 7860) -> None:
+def demo(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page.")] = 7860) -> None:
     """Open a page that shows what is found in a photograph: by the endpoint if one runs here, else by itself."""
     import threading
 

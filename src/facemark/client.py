@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 URL = "http://127.0.0.1:8080/predictions/facemark"
 ATTEMPTS = 5
-"""How often a request is sent before it is given up: a worker that died is back within the pauses between them."""
+"""How often a request is sent before it is given up: within some seconds a full queue has moved on."""
 
 Point = tuple[float, float]
 

@@ -130,7 +130,8 @@ class Results:
     def _draw(self, shot: Shot, parse: Parse) -> None:
         if shot.source != self.drawn:
             self._finish()
-            self.drawn, target = shot.source, self._target(self._drawn_name(shot.source))
+            self.drawn = shot.source  # also of a video whose result's name is taken, which is told but once
+            target = self._target(self._drawn_name(shot.source))
             if shot.video:
                 self.writer = Writer(target, shot.video.fps)
         picture = overlay.draw(*overlay.enlarged(shot.image, parse, self.numbers), self.numbers)

@@ -55,10 +55,11 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
     for taken in (each for each in range(port, port + 5) if in_use(each)):
         raise RuntimeError(f"port {taken} is in use; choose another with: facemark serve --port {port + 100}")
 
+    packed = archive.read_bytes()  # which may lie in the very folder that is emptied now
     shutil.rmtree(home, ignore_errors=True)
     for folder in ("store", "temp"):
         (home / folder).mkdir(parents=True)
-    shutil.copy(archive, home / "store" / f"{NAME}.mar")
+    (home / "store" / f"{NAME}.mar").write_bytes(packed)
     config = home / "config.properties"
     config.write_text(addresses(port, settings) + (settings / "config.properties").read_text())
     with (home / "server.log").open("w") as log:
