@@ -68,7 +68,7 @@ def test_predict_draws_into_a_file_or_a_folder_and_is_quiet(room):
     assert sorted(path.name for path in (room / "new/drawn").iterdir()) == ["[b]two.png", "one.png"]
 
 
-def test_predict_writes_table_and_points(room):
+def test_predict_begins_a_table_with_the_names_of_its_columns(room):
     assert run("predict", ".", "--csv", "faces.csv", "--pts", "points").exit_code == 0
     assert (room / "faces.csv").read_text().startswith("path,frame,face,score,left")
 

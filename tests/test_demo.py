@@ -241,14 +241,6 @@ def test_what_an_endpoint_refuses_is_told_and_escaped(tmp_path, error, says):
     assert files == ()
 
 
-def test_an_endpoint_that_is_gone_is_told(tmp_path):
-    (tmp_path / "me.png").write_bytes(PNG)
-    with Client("token", "http://127.0.0.1:9/predictions/facemark") as client:
-        html, _ = demo.show(tmp_path / "me.png", demo.by_client(client))
-    assert "cannot be reached" in html
-    assert "make serve" in html
-
-
 def test_names_of_points_and_regions_trade_sides_in_a_mirror():
     sides = {"left": "right", "right": "left"}
 

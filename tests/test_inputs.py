@@ -2,8 +2,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_video import face
 
-from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, batches, find
+from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, Source, batches, find, parsed
+from facemark.parser import Parse
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_faces_of_a_video_are_smoothed_and_each_video_starts_anew(smooth):
+    sources, film, places = (
+        [Source(Path(name), Path(name)) for name in ("a.mp4", "b.mp4")],
+        object(),
+        (100, 110, 300, 310),
+    )
+    shots = (Shot(source, np.zeros((9, 9, 3), np.uint8), i, i / 25, film) for source in sources for i in range(2))
+    seen = iter(places)
+    found = list(parsed(lambda each: [Parse(np.zeros((9, 9)), [face(next(seen))]) for _ in each], shots, smooth))
+    assert [tracks for *_, tracks in found] == [[0]] * 4
+    off = [parse.faces[0].points[0, 0] - face(x).points[0, 0] for (_, parse, _), x in zip(found, places, strict=True)]
+    assert off[0] == off[2] == 0
+    assert (max(off[1], off[3]) < -0.1) if smooth else off[1] == off[3] == 0
 
 
 @pytest.fixture

@@ -79,9 +79,12 @@ def test_half_a_face_tells_the_rest_and_says_what_is_guessed(faces, model):
 
 
 def test_where_nothing_is_seen_the_mean_face_is_guessed_with_no_score(model):
-    points, scores = model(np.zeros((len(CLASSES), SIZE, SIZE), np.float32))
+    nothing = np.zeros((len(CLASSES), SIZE, SIZE), np.float32)
+    points, scores = model(nothing)
     assert np.isfinite(points).all()
     assert scores == pytest.approx(np.zeros(68))
+    mean = LandmarkModel.blank(model.mean[None])  # which takes no step from its mean
+    assert mean(nothing)[0] == pytest.approx(SIZE * mean.mean - 0.5)  # (0, 0) is the centre of the first pixel
 
 
 def test_the_score_falls_where_the_error_grows(faces, model):

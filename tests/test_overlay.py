@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -87,7 +88,9 @@ def test_enlarged_regions_have_round_edges_and_no_new_classes():
     assert np.abs(steps).max() < 100 / 2, "a slanted edge goes on in steps of a small pixel"
 
 
-def test_numbers_are_written_beside_every_point():
+def test_numbers_are_written_beside_every_point(monkeypatch):
+    written, write = [], cv2.putText
+    monkeypatch.setattr(cv2, "putText", lambda *args: written.append(args[1:3]) or write(*args))
     points = spread(1600, 1200)
     parse = Parse(np.zeros((1200, 1600), np.uint8), [face(points, np.ones(68))])
     image = np.zeros((1200, 1600, 3), np.uint8)
@@ -95,3 +98,5 @@ def test_numbers_are_written_beside_every_point():
     for (x, y), (right, down) in zip(points, overlay.directions(points), strict=True):
         near = changed[max(0, int(y + 40 * down) - 45) :, max(0, int(x + 40 * right) - 45) :][:90, :90]
         assert near.any()
+    assert {int(text) for text, _ in written} == set(range(68))
+    assert all(np.linalg.norm(points[int(text)] - at) < 70 for text, at in written)

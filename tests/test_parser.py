@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from facemark import metrics, parser, synthetic
-from facemark.geometry import apply
+from facemark.geometry import apply, scaled
 from facemark.labels import CLASSES, FLIP, Region
-from facemark.parser import FaceParser
+from facemark.parser import FaceParser, View
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,26 @@ def test_cutting_out_follows_the_frame():
         centre = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
         expected = apply(parser.crop_matrix(frame, size), np.array([250.0, 120.0]))
         assert centre == pytest.approx(expected, abs=0.3)
+
+
+def test_the_mask_lies_where_the_regions_were_seen():
+    seen = masks(*face(60))
+    assert (parser.paint((100, 200), [View(scaled(1), seen)], []) == seen.argmax(0)).all()
+    frame, nothing = parser.portrait(seen), np.zeros_like(seen)
+    nothing[Region.BACKGROUND] = 1
+    cut = np.stack([parser.cut_out(region, frame, 128) for region in seen])
+    closer = parser.paint((100, 200), [View(scaled(1), nothing)], [View(frame, cut)])
+    for region in (Region.R_EYE, Region.L_EYE, Region.NOSE, Region.U_LIP):
+        from_afar, from_near = (np.argwhere(ids == region).mean(0) for ids in (seen.argmax(0), closer))
+        assert from_near == pytest.approx(from_afar, abs=0.5)
+
+
+def test_regions_are_measured_in_the_pictures_pixels():
+    crop = masks((Region.SKIN, (100, 50), 40), (Region.NOSE, (60, 40), 10))
+    nose = parser.shapes(crop, np.array([(0.5, 0, 10.0), (0, 0.5, -5.0)]))["nose"]  # from the picture to the crop
+    assert nose.centroid == pytest.approx((100, 90))
+    assert nose.area == 4 * (crop[Region.NOSE] > 0).sum()
+    assert [*nose.contour.min(0), *nose.contour.max(0)] == pytest.approx((79, 69, 121, 111), abs=2.1)
 
 
 def test_overlap_is_the_share_of_the_smaller_box():

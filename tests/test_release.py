@@ -1,3 +1,8 @@
+import json
+
+import pytest
+
+from facemark import release
 from facemark.release import worse
 
 
@@ -22,3 +27,16 @@ def test_other_data_cannot_be_compared():
     assert "set evaluate.split" in worse(figures(80, 50, "test"), figures(80, 50))[0]
     less = {"split": "val", "datasets": {"a": {"mean_f1": 80}}}
     assert worse(less, figures(80, 50)) == ["the last release was evaluated on b too"]
+
+
+def test_worse_weights_are_not_released(untrained, tmp_path, monkeypatch):
+    for name, f1 in (("OUT", 70), ("RELEASED", 80)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / release.FIGURES).write_text(json.dumps(figures(f1, 50)))
+        monkeypatch.setattr(release, name, tmp_path / name)
+    for name, file in zip(("WEIGHTS", "LANDMARKS"), untrained, strict=True):
+        monkeypatch.setattr(release, name, file)
+    monkeypatch.setattr(release, "stale", lambda: None)
+    with pytest.raises(SystemExit, match=r"falls from 80\.00 to 70\.00"):
+        release.release()
+    assert [file.name for file in (tmp_path / "RELEASED").iterdir()] == [release.FIGURES]
