@@ -333,7 +333,7 @@ def promote() -> None:
 
     try:
         decision = promote(load_params())
-    except LookupError as error:
+    except (LookupError, OSError) as error:
         raise fail(error) from error
     table = Table("", "champion", "challenger", "limit", "")
     for each in decision.comparisons:

@@ -178,12 +178,10 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check the parameters.
 
     Raises:
-        SystemExit: there is no such file, or it holds an unknown name or a value out of range; the message says which.
+        SystemExit: the file holds an unknown name or a value out of range; the message says which.
     """
     try:
         return Params.model_validate(yaml.safe_load(Path(path).read_text()))
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be read; run this in the project's folder") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SystemExit(f"{path}: {faults}") from error
