@@ -178,11 +178,12 @@ def test_sizes_are_those_of_the_turned_picture(folder, tmp_path):
     assert cells(done.stdout, "all")[5:] == [f"{width}×{height}"] * 2
 
 
-def test_a_picture_without_a_face_is_named_in_the_sheet(tmp_path):
+@pytest.mark.parametrize("points", ["", "68\n" + "900 900\n910 920\n" * 34], ids=["none", "outside"])
+def test_a_picture_without_a_face_is_named_in_the_sheet(tmp_path, points):
     for part in ("images", "landmarks"):
         (tmp_path / "faces/train" / part).mkdir(parents=True)
     Image.new("RGB", (60, 40)).save(tmp_path / "faces/train/images/0.png")
-    (tmp_path / "faces/train/landmarks/0.txt").touch()
+    (tmp_path / "faces/train/landmarks/0.txt").write_text(points)
     done = run("show", tmp_path / "faces", "--format", "landmarks68", "-o", tmp_path / "sheet.png")
     assert done.exit_code == 0, done.output
     red, green, _ = np.moveaxis(np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int), -1, 0)

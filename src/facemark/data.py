@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 from rich.console import Group
 from rich.table import Table
@@ -68,7 +68,7 @@ def report(found: Examined) -> Group:
     splits = {name: held for name, held in splits.items() if held} | {"all": found.sound}
     facts = Table("", "pictures", "masks", "with points", "faces", "points outside", "smallest", "largest")
     for name, held in splits.items():
-        shapes = [read_image(s.image).shape[1::-1] for s in held]
+        shapes = [turned_size(s.image) for s in held]
         faces = [read_points(s.points) if s.points else NO_FACES for s in held]
         beyond = sum(outside(each, shape) for each, shape in zip(faces, shapes, strict=True))
         figures = len(held), sum(bool(s.mask) for s in held), sum(bool(s.points) for s in held), sum(map(len, faces))
@@ -89,6 +89,13 @@ def ends(shapes: list[tuple[int, int]]) -> list[str]:
     """The smallest and the largest of some widths and heights, none where there are none."""
     ordered = sorted(shapes, key=np.prod)
     return [f"{width}×{height}" for width, height in (ordered[:1] + ordered[-1:])]
+
+
+def turned_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as :func:`read_image` turns it, by its header alone."""
+    with Image.open(path) as picture:
+        across = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by a quarter, mirrored or not
+        return picture.size[::-1] if across else picture.size
 
 
 def outside(faces: np.ndarray, shape: tuple[int, int]) -> int:

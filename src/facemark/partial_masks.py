@@ -53,13 +53,20 @@ def spline(count: int) -> np.ndarray:
 
 
 def around(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a face with its surroundings, CONTEXT times its size, out of a picture; its points (68 × 2) move along."""
+    """Cut a face with its surroundings, CONTEXT times its size, out of a picture; its points (68 × 2) move along.
+
+    Raises:
+        ValueError: nothing of the picture is there.
+    """
     low, high = points.min(0), points.max(0)
     reach = CONTEXT / 2 * (high - low).max()
     centre = (low + high) / 2
     x0, y0 = np.floor(centre - reach).clip(0).astype(int)
     x1, y1 = np.ceil(centre + reach).clip(1).astype(int)
-    return image[y0:y1, x0:x1], points - (x0, y0)
+    cut = image[y0:y1, x0:x1]
+    if not cut.size:
+        raise ValueError("the points of a face lie outside the picture")
+    return cut, points - (x0, y0)
 
 
 def draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
