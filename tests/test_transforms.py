@@ -75,9 +75,10 @@ def test_compose_shows_people_at_a_tenth_to_most_of_the_picture():
 
 
 def person(skin: int, x: int = 30) -> transforms.Pair:
-    """A face of 20 × 20 pixels at ``x``, below it a neck, hair before the neck's left, clothes at its right."""
+    """A face of 20 × 20 pixels at ``x`` with a nose, below it a neck, hair before the neck's left, clothes right."""
     image, mask = np.full((80, 80, 3), skin, np.uint8), np.full((80, 80), Region.BACKGROUND, np.uint8)
     mask[20:40, x : x + 20] = Region.SKIN
+    mask[28:33, x + 8 : x + 12] = Region.NOSE
     mask[40:60, x : x + 20] = Region.NECK
     mask[40:60, x : x + 4], mask[40:60, x + 16 : x + 20] = Region.HAIR, Region.CLOTH
     return image, mask
@@ -95,12 +96,12 @@ def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
     assert (worn[regions != Region.NECK_L] == 100).all()
 
 
-def test_a_person_and_a_group_lend_each_other_nothing():
+def test_who_stands_in_a_group_lends_and_borrows_nothing():
     one, group = person(50, x=5), person(50, x=5)
     group[1][:, 40:] = group[1][:, :40]
     for _, mask in (one, group):
         mask[48:52, 5:25] = Region.NECK_L
-    for (image, mask), giver in ((one, group), (group, one)):
+    for (image, mask), giver in ((one, group), (group, one), (group, group)):
         worn, regions = transforms.wear(image, np.where(mask == Region.NECK_L, Region.NECK, mask), giver)
         assert (worn == image).all()
         assert not (regions == Region.NECK_L).any()
@@ -119,7 +120,7 @@ def test_a_necklace_grows_with_the_face():
 def test_who_shows_no_neck_or_no_face_gets_no_necklace(lacking, other):
     giver, (image, mask) = person(50), person(100)
     giver[1][48:52, 30:50] = Region.NECK_L
-    mask[mask == lacking] = other
+    mask[(mask == lacking) | ((lacking == Region.SKIN) & (mask == Region.NOSE))] = other
     worn, regions = transforms.wear(image, mask, giver)
     assert (worn == image).all()
     assert (regions == mask).all()
