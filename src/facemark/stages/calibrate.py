@@ -22,8 +22,8 @@ NEAR = 0.25
 """How far, as a share of a portrait's side, the eyes and lips of its face may lie from where they should."""
 MOST = 5000
 """Pictures that are learned from; more would say little new and fill the memory."""
-ENOUGH = 352
-"""Longer side in pixels to which larger pictures are brought: of one face its surroundings, of several all."""
+ENOUGH = 1.375
+"""Longer side, in sides of the network's input, to which larger pictures are brought: of one face its surroundings."""
 COVERED = 0.5
 """Share of the pictures that are looked at a second time, with a board before one half of each face."""
 
@@ -34,11 +34,12 @@ def portraits(parser: FaceParser, sample: Sample, rng: np.random.Generator) -> I
     Half a face is found askew, so boards in the picture teach more than boards in the maps.
     """
     image, truths = read_image(sample.image), read_points(sample.points).astype(float)
-    if max(image.shape) > ENOUGH:
+    enough = ENOUGH * parser.size
+    if max(image.shape) > enough:
         if len(truths) == 1:
             image, face = around(image, truths[0])
             truths = face[None]
-        image, _, truths = rescaled(image, image[..., 0], truths, min(1, ENOUGH / max(image.shape)))
+        image, _, truths = rescaled(image, image[..., 0], truths, min(1, enough / max(image.shape)))
     shown = [image]
     if rng.random() < COVERED:
         for truth in truths:
