@@ -373,7 +373,7 @@ def archive(
         raise fail(error) from error
 
 
-data = typer.Typer(help="Look at a dataset before training.", no_args_is_help=True)
+data = typer.Typer(help="Look at a dataset before training, or add masks to it.", no_args_is_help=True)
 app.add_typer(data, name="data")
 Folder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
 Format = Annotated[str, typer.Option(help="As in params.yaml: starter, celebamask, lapa, folder, …")]
@@ -426,6 +426,24 @@ def show(
         raise fail(stopped) from stopped
     except (OSError, ValueError) as error:
         raise fail(f"{out} cannot be written; name a .png or .jpg in a folder that exists") from error
+
+
+@data.command()
+def fill(
+    folder: Folder,
+    format: Format,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder that is not there yet.")],
+) -> None:
+    """Write the training faces of a dataset that has points alone, with masks of what points and parser are sure of."""
+    from facemark import self_training
+
+    try:
+        count = self_training.write(described(folder, format, None), load_parser(), out)
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    except (OSError, ValueError) as error:
+        raise fail(error) from error
+    print(f"{count} faces in {out}; train on them as format celebamask")
 
 
 if __name__ == "__main__":

@@ -382,7 +382,16 @@ def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
 
 
 def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:
-    """The picture's mask: the mean of the coarse parses, and within each portrait what was seen there closer."""
+    """The mask, H × W class ids, of a picture of this height and width."""
+    ids = blend(shape, coarse, crops).argmax(0).astype(np.uint8)
+    return cv2.resize(ids, shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def blend(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:
+    """The mean of a picture's coarse parses, and within each portrait what was seen there closer.
+
+    Answers 19 × H × W probabilities, where the longer side has at most LONGEST pixels.
+    """
     scale = min(1, LONGEST / max(shape))
     width, height = size_at(shape, scale)
     canvas = np.zeros((len(CLASSES), height, width), np.float32)
@@ -404,8 +413,7 @@ def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.n
         for region in range(len(CLASSES)):
             closer = cv2.warpAffine(crop.regions[region], there, box)
             canvas[region, y0:y1, x0:x1] += weight * (closer - canvas[region, y0:y1, x0:x1])
-    ids = canvas.argmax(0).astype(np.uint8)
-    return cv2.resize(ids, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return canvas
 
 
 def window(size: int) -> np.ndarray:
