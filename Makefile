@@ -16,9 +16,15 @@ RESEARCH := \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
-	-S 'train.phases=[{size: 128, epochs: 7}, {size: 192, epochs: 9}, {size: 256, epochs: 6, plain: 0.35}, {size: 256, epochs: 2, plain: 0.6}]' \
+	-S '++prepare.datasets.filled={format: celebamask, path: build/filled, weight: 8}' \
+	-S prepare.datasets.starter.weight=8 -S prepare.datasets.celebamask.weight=8 \
+	-S prepare.datasets.landmarks68.weight=1e-9 -S prepare.splits.val=0 \
+	-S train.batch_size=64 -S train.weight_decay=0.05 -S train.warmup=0.04 -S train.ema_decay=0.999 -S train.workers=15 \
+	-S 'train.phases=[{size: 128, epochs: 1, plain: 0.1}, {size: 192, epochs: 2, plain: 0.1}, {size: 256, epochs: 7, plain: 0.2}, {size: 320, epochs: 3, plain: 0.4}]' \
 	-S calibrate.start_from=none
-SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25
+SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25 -S prepare.splits.val=0.1 \
+	-S train.batch_size=16 -S train.weight_decay=0.01 -S train.workers=2 \
+	$(if $(shell grep '^    filled:' params.yaml),-S '~prepare.datasets.filled')
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
@@ -76,7 +82,8 @@ stop: $(READY) ## stop TorchServe
 demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in your photographs
 	@facemark demo
 
-released: pull ## train weights as the released ones were, on the research data beside the repository
+released: pull ## train weights as the released ones were, on the research data beside the repository; wants a GPU
+	@test -d build/filled || facemark data fill ../shared/data/landmarks68 --format landmarks68 -o build/filled
 	@dvc exp run $(RELEASED)
 
 ablations: pull ## small trainings that show what each part of the recipe is worth; then: python benchmarks/ablations.py

@@ -182,19 +182,20 @@ def test_another_weight_or_start_is_another_training(tmp_path):
     assert fingerprint(load_params()) == names[0]
 
 
-def test_weights_are_saved_with_the_size_of_their_best_epoch(samples, tmp_path, monkeypatch):
+def test_the_best_epoch_is_one_of_the_last_phase(samples, tmp_path, monkeypatch):
     monkeypatch.setattr("facemark.stages.train.OUT", tmp_path)
     monkeypatch.setattr("facemark.stages.train.WEIGHTS", tmp_path / "model.safetensors")
-    phases = [Phase(size=64, epochs=1), Phase(size=32, epochs=1)]
-    with_two = settings(phases=phases)
+    phases = [Phase(size=64, epochs=2), Phase(size=32, epochs=2)]
+    with_two = settings(phases=phases, patience=2)
+    scores = iter([40, 30, 20, 10])  # each worse than the last: the first of the second phase is the best
+    monkeypatch.setattr("facemark.metrics.mean_f1", lambda _: next(scores))
     fit = trainer(with_two, tmp_path, CSVLogger(tmp_path, name="logs"))
     task = ParsingTask(ParsingNet(), with_two, [1.0] * len(CLASSES))
     fit.fit(task, FaceData(samples, samples, with_two))
     best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["epoch"]
-    write(fit, task.network, phases, tmp_path / "logs")
-    assert model.load(tmp_path / "model.safetensors")[1] == phases[best].size
-    write(fit, task.network, phases[::-1], tmp_path / "logs")
-    assert model.load(tmp_path / "model.safetensors")[1] == phases[1 - best].size
+    assert (best, fit.current_epoch) == (2, 4)
+    assert write(fit, task.network, phases, tmp_path / "logs")["best_mean_f1"] == 20
+    assert model.load(tmp_path / "model.safetensors")[1] == 32
 
 
 def test_curves_go_on_where_a_training_was_cut_short(tmp_path):

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from facemark import tracking
 from facemark.settings import Params, Train, load_params
 from facemark.stages.train import CHECKPOINTS, fingerprint, fit
+from facemark.training import best_mean_f1
 
 STORAGE = "sqlite:///optuna.db"
 
@@ -33,7 +34,7 @@ def run(trial: optuna.Trial, params: Params) -> float:
         mlflow.log_params(tracking.flatten({"train": changed.train.model_dump(mode="json")}))
         whole = own.data.tags["mlflow.parentRunId"]
         done, _ = fit(changed, checkpoints, tracking.Runs(own.info.run_id, whole))
-        best = float(done.checkpoint_callback.best_model_score)
+        best = best_mean_f1(done, changed.train.phases)
         mlflow.log_metric("best_mean_f1", best)
     shutil.rmtree(checkpoints)
     return best

@@ -35,6 +35,8 @@ COVERED = 0.2
 """Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
+RANK = "val/rank"
+"""What the best epoch is told by: its phase, then its mean F1."""
 
 
 def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample]:
@@ -105,13 +107,15 @@ class Faces(Dataset):
         return transforms.compose([pair(i) for i in (index, *others)], self.size, rng)
 
 
+def phase_number(phases: list[Phase], epoch: int) -> int:
+    """Which phase, from 0, an epoch, counted from 0 over all phases, belongs to; the last one goes on for ever."""
+    ends = np.cumsum([phase.epochs for phase in phases])
+    return min(int((ends <= epoch).sum()), len(phases) - 1)
+
+
 def phase_at(phases: list[Phase], epoch: int) -> Phase:
-    """The phase that an epoch, counted from 0 over all phases, belongs to; the last one goes on for ever."""
-    for phase in phases:
-        if epoch < phase.epochs:
-            return phase
-        epoch -= phase.epochs
-    return phases[-1]
+    """The phase that an epoch belongs to."""
+    return phases[phase_number(phases, epoch)]
 
 
 class Nothing(Dataset):
@@ -220,7 +224,10 @@ class ParsingTask(L.LightningModule):
         confusion = self.all_gather(torch.from_numpy(self.confusion).to(self.device))
         confusion = confusion.reshape(-1, *self.confusion.shape).sum(0).cpu().numpy()
         self.confusion[:] = 0
-        self.log("val/mean_f1", metrics.mean_f1(confusion), prog_bar=True)
+        mean_f1, phases = metrics.mean_f1(confusion), self.settings.phases
+        self.log("val/mean_f1", mean_f1, prog_bar=True)
+        # figures at another input side say nothing of each other: any epoch of a later phase is better
+        self.log(RANK, mean_f1 + 100 * phase_number(phases, self.trainer.current_epoch), logger=False)
         self.log("val/mean_f1_face", metrics.mean_f1_face(confusion), prog_bar=True)
 
     def configure_optimizers(self) -> dict:
@@ -252,6 +259,11 @@ def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torc
     return average
 
 
+def best_mean_f1(done: L.Trainer, phases: list[Phase]) -> float:
+    """Validation mean F1 of the best epoch of a finished training."""
+    return float(done.checkpoint_callback.best_model_score) - 100 * phase_number(phases, done.current_epoch - 1)
+
+
 def keep_memory() -> None:
     """Tell glibc to keep freed blocks: handing big tensors back to the kernel at each step costs 40 % of a CPU step."""
     if sys.platform == "linux" and not torch.cuda.is_available():
@@ -263,7 +275,7 @@ def keep_memory() -> None:
 
 
 def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
-    """A Lightning trainer that keeps ``last.ckpt`` and the best checkpoint in ``checkpoints``.
+    """A Lightning trainer that keeps in ``checkpoints`` the latest epoch, and the best of the last phase it reached.
 
     Raises:
         SystemExit: its processes cannot share a batch evenly.
@@ -281,9 +293,9 @@ def trainer(settings: Train, checkpoints: Path, logger: list) -> L.Trainer:
         logger=logger,
         callbacks=[
             WeightAveraging(multi_avg_fn=exponential_average(settings.ema_decay)),
-            ModelCheckpoint(checkpoints, BEST, monitor="val/mean_f1", mode="max", enable_version_counter=False),
+            ModelCheckpoint(checkpoints, BEST, monitor=RANK, mode="max", enable_version_counter=False),
             ModelCheckpoint(checkpoints, LAST, enable_version_counter=False),
-            EarlyStopping("val/mean_f1", mode="max", patience=settings.patience),
+            EarlyStopping(RANK, mode="max", patience=settings.patience),
             LearningRateMonitor("step"),
             RichProgressBar(leave=True),
         ],

@@ -17,7 +17,7 @@ from facemark import model, registry, tracking
 from facemark.datasets import read_index
 from facemark.settings import WEIGHTS, Params, Phase, load_params
 from facemark.stages.prepare import PREPARED, class_weights
-from facemark.training import LAST, FaceData, ParsingTask, keep_memory, phase_at, trainer
+from facemark.training import LAST, FaceData, ParsingTask, best_mean_f1, keep_memory, phase_at, trainer
 
 OUT = WEIGHTS.parent
 CHECKPOINTS = Path("build/checkpoints")
@@ -69,7 +69,7 @@ def write(fit: L.Trainer, network: model.ParsingNet, phases: list[Phase], logs: 
     OUT.mkdir(parents=True, exist_ok=True)
     model.save(network, WEIGHTS, phase_at(phases, best["epoch"]).size)
     curves(logs, OUT / "curves.csv")
-    figures = {"epochs": fit.current_epoch, "best_mean_f1": float(fit.checkpoint_callback.best_model_score)}
+    figures = {"epochs": fit.current_epoch, "best_mean_f1": best_mean_f1(fit, phases)}
     (OUT / "metrics.json").write_text(json.dumps(figures, indent=1))
     return figures
 
