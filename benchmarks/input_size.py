@@ -17,7 +17,7 @@ from facemark import metrics
 from facemark.datasets import read_image, read_mask
 from facemark.parser import FaceParser
 
-SIDES = (128, 192, 256, 320)
+SIDES = (192, 256, 320, 384)
 
 
 def main(
