@@ -24,7 +24,7 @@ RELEASED := $(RESEARCH) \
 	-S calibrate.start_from=none
 SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25 -S prepare.splits.val=0.1 \
 	-S train.batch_size=16 -S train.weight_decay=0.01 -S train.workers=2 \
-	$(if $(shell grep '^    filled:' params.yaml),-S '~prepare.datasets.filled')
+	$$(! grep -q '^    filled:' params.yaml || echo -S '~prepare.datasets.filled')
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo

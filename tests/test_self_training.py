@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from facemark import cli, partial_masks, self_training, synthetic
-from facemark.datasets import folder_samples, read_mask, read_points
+from facemark.datasets import folder_samples, read_image, read_mask, read_points
 from facemark.labels import BESIDE_FACE, BESIDE_PART, CLASSES, IGNORE, Region
+from facemark.parser import FaceParser
 from facemark.self_training import SURE
 
 
@@ -41,12 +41,9 @@ def test_what_the_parser_doubts_stays_open():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Drawn pictures of one face, as a dataset that has points alone: its masks are for the tests to compare with."""
+    """Drawn pictures, as a dataset that has points alone: its masks are for the tests to compare with."""
     root = tmp_path_factory.mktemp("self_training") / "faces"
-    synthetic.write(root, {"train": 8, "val": 2})
-    for points in root.rglob("landmarks/*.txt"):
-        if len(read_points(points)) != 1:
-            (points.parents[1] / "images" / f"{points.stem}.jpg").unlink()
+    synthetic.write(root, {"train": 8, "val": 2, "test": 1})
     return root
 
 
@@ -55,33 +52,43 @@ def fill(folder, out, form="landmarks68"):
 
 
 def test_filled_masks_tell_more_than_the_points_and_little_that_is_wrong(released, folder, tmp_path):
-    done = fill(folder, tmp_path / "filled")
+    done = fill(folder, tmp_path / "new" / "filled")
     assert done.exit_code == 0, done.output
-    written, drawn = folder_samples(tmp_path / "filled"), sorted((folder / "train" / "images").iterdir())
-    assert [sample.split for sample in written] == ["train"] * len(drawn)
-    told, more, right = 0, 0, 0
-    for sample, image in zip(written, drawn, strict=True):
-        mask, exact = read_mask(sample.mask), read_mask(folder / "train" / "labels" / f"{image.stem}.png")
-        face = read_points(folder / "train" / "landmarks" / f"{image.stem}.txt")[0].astype(float)
-        exact, _ = partial_masks.around(exact, face)
-        cut, points = partial_masks.around(np.array(Image.open(image)), face)
-        partial = partial_masks.draw(points, cut.shape[:2])
+    written = folder_samples(tmp_path / "new" / "filled")
+    alone = [points for points in sorted((folder / "train/landmarks").iterdir()) if len(read_points(points)) == 1]
+    assert 0 < len(alone) < 8
+    several = sum(len(read_points(points)) > 1 for points in folder.rglob("landmarks/*.txt"))
+    assert done.stderr.count("left out") == several
+    assert [(sample.split, sample.image.stem[7:]) for sample in written] == [("train", each.stem) for each in alone]
+    told, added, right = 0, 0, 0
+    for sample, points in zip(written, alone, strict=True):
+        face, image = read_points(points)[0].astype(float), read_image(folder / f"train/images/{points.stem}.jpg")
+        exact, _ = partial_masks.around(read_mask(folder / f"train/labels/{points.stem}.png"), face)
+        cut, moved = partial_masks.around(image, face)
+        partial, mask = partial_masks.draw(moved, cut.shape[:2]), read_mask(sample.mask)
         assert (mask == partial)[partial < len(CLASSES)].all()
-        told, more = told + (partial < len(CLASSES)).sum(), more + (mask < len(CLASSES)).sum()
-        right += (mask == exact)[mask < len(CLASSES)].sum()
-    assert more > 2 * told
-    assert right > 0.9 * more
+        new = (partial >= len(CLASSES)) & (mask < len(CLASSES))
+        told, added = told + (partial < len(CLASSES)).sum(), added + new.sum()
+        right += (mask == exact)[new].sum()
+    assert added > told
+    assert right > 0.9 * added
 
 
-def test_a_dataset_with_masks_is_not_filled(released, folder, tmp_path):
-    done = fill(folder, tmp_path / "filled", "starter")
+def test_a_face_that_the_parser_does_not_find_stays_as_its_points_draw_it(released):
+    drawn = synthetic.draw(2)
+    partial = partial_masks.draw(drawn.points[0].astype(float), drawn.mask.shape)
+    parser = FaceParser(*released)
+    _, mask = self_training.filled(drawn.image, partial, drawn.points[0], parser)
+    assert (mask != partial).any()
+    _, mask = self_training.filled(drawn.image, partial, drawn.points[0] + 500, parser)
+    assert (mask == partial).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "place", "why"), [("starter", "filled", "has masks"), ("landmarks68", ".", "is there already")]
+)
+def test_what_cannot_be_filled_is_refused_and_nothing_written(released, folder, tmp_path, form, place, why):
+    done = fill(folder, tmp_path / place, form)
     assert done.exit_code == 1
-    assert "has masks" in done.stderr
-    assert not (tmp_path / "filled").exists()
-
-
-def test_nothing_is_written_over(released, folder, tmp_path):
-    done = fill(folder, tmp_path)
-    assert done.exit_code == 1
-    assert "is there already" in done.stderr
+    assert why in done.stderr
     assert not list(tmp_path.iterdir())

@@ -436,14 +436,18 @@ def fill(
 ) -> None:
     """Write the training faces of a dataset that has points alone, with masks of what points and parser are sure of."""
     from facemark import self_training
+    from facemark.settings import load_params
 
     try:
-        count = self_training.write(described(folder, format, None), load_parser(), out)
+        prepare = load_params().prepare
+        found = self_training.write(described(folder, format, None), prepare.splits, prepare.seed, load_parser(), out)
     except SystemExit as stopped:
         raise fail(stopped) from stopped
     except (OSError, ValueError) as error:
         raise fail(error) from error
-    print(f"{count} faces in {out}; train on them as format celebamask")
+    for image, why in found.bad:
+        console.print(f"left out {image}: {why}")
+    print(f"{out}: train on it as format celebamask, with prepare.splits of 0 lest it be validated on")
 
 
 if __name__ == "__main__":

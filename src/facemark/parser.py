@@ -162,14 +162,19 @@ class FaceParser:
         return views
 
     def _parse(self, image: np.ndarray, coarse: list[View], crops: list[View]) -> Parse:
-        """Measure the faces, keep the surest of those that overlap, and paint the mask."""
+        """Measure the faces and paint the mask."""
+        kept = self.measure(crops)
+        faces = sorted((face for face, _ in kept), key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
+        return Parse(paint(image.shape[:2], coarse, [crop for _, crop in kept]), faces)
+
+    def measure(self, crops: list[View]) -> list[tuple[Face, View]]:
+        """The faces in a picture's portraits, each with its own: the surest of those that overlap, if sure enough."""
         found = sorted(((self._face(crop), crop) for crop in crops), key=lambda each: -each[0].score)
         kept: list[tuple[Face, View]] = []
         for face, crop in found:
             if face.score >= SURE and all(overlap(face.box, other.box) < SAME for other, _ in kept):
                 kept.append((face, crop))
-        faces = sorted((face for face, _ in kept), key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
-        return Parse(paint(image.shape[:2], coarse, [crop for _, crop in kept]), faces)
+        return kept
 
     def _face(self, crop: View) -> Face:
         matrix = crop_matrix(crop.matrix, self.size)

@@ -13,11 +13,10 @@ from PIL import Image
 from rich.progress import track
 
 from facemark.data import contents
-from facemark.datasets import Published
 from facemark.labels import IGNORE, UNIONS
-from facemark.parser import FaceParser, blend
-from facemark.settings import Dataset
-from facemark.stages.prepare import samples
+from facemark.parser import SAME, FaceParser, blend, overlap
+from facemark.settings import Dataset, Splits
+from facemark.stages.prepare import Examined, examine, split
 
 SURE = 0.9
 """Probability from which the parser's answer is taken for the truth."""
@@ -40,32 +39,53 @@ def fill(partial: np.ndarray, regions: np.ndarray) -> np.ndarray:
     return np.where(left_open & (regions.max(0) >= SURE), classes, partial)
 
 
-def write(described: Dataset, parser: FaceParser, out: Path) -> int:
-    """Write a dataset's training faces, cut out, into ``out``/train/images, their masks into labels; answers how many.
+def filled(
+    image: np.ndarray, partial: np.ndarray, points: np.ndarray, parser: FaceParser
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its filled mask, no larger than the parser looks at.
 
-    Format ``celebamask`` reads them.
+    The mask stays as it is where the parser finds other faces, but not the one that has the points (68 × 2): it would
+    say of that one that it is none.
+    """
+    (coarse,), (crops,) = parser.portraits([image])
+    kept = parser.measure(crops)
+    regions = blend(image.shape[:2], coarse, [crop for _, crop in kept])
+    size = regions.shape[:0:-1]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    partial = cv2.resize(partial, size, interpolation=cv2.INTER_NEAREST)
+    box = np.r_[points.min(0), points.max(0)]
+    found = any(overlap(face.box, box) >= SAME for face, _ in kept)
+    return image, fill(partial, regions) if found else partial
+
+
+def write(described: Dataset, shares: Splits, seed: int, parser: FaceParser, out: Path) -> Examined:
+    """Write a dataset's training faces, cut out, into ``out``/train/images, and their masks into labels.
+
+    Those are what ``prepare`` would train on, with these shares and this seed. Format ``celebamask`` reads what is
+    written. Answers what ``prepare`` would say of the dataset: faces that are not sound are left out.
 
     Raises:
-        SystemExit: the dataset has masks, or cannot be read; or ``out`` is there already.
+        SystemExit: the dataset has masks, or no training faces, or cannot be read; or ``out`` is there already.
     """
-    listed = [each for each in samples(described) if each.split in (None, "train")]
-    if any(each.mask for each in listed):
-        raise SystemExit(f"{described.path} has masks; fill is for faces that have points alone")
     if out.exists():
         raise SystemExit(f"{out} is there already; name a folder that is not")
-    images, labels = out / "train" / "images", out / "train" / "labels"
-    for folder in (images, labels):
-        folder.mkdir(parents=True)
-    with TemporaryDirectory() as converted:
-        for number, each in enumerate(track(listed, "filling in masks")):
-            sample = each.convert(Path(converted) / "face") if isinstance(each, Published) else each
-            image, partial, _ = contents(sample)
-            (coarse,), (crops,) = parser.portraits([image])
-            regions = blend(image.shape[:2], coarse, crops)
-            size = regions.shape[:0:-1]  # smaller, where the picture is larger than the parser looks at
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            partial = cv2.resize(partial, size, interpolation=cv2.INTER_NEAREST)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}") as unfinished:
+        made, converted = Path(unfinished) / "made", Path(unfinished) / "converted"
+        found = examine(described, converted)
+        if any(sample.mask for sample in found.sound):
+            raise SystemExit(f"{described.path} has masks; fill is for faces that have points alone")
+        training = [sample for sample in split(found.sound, shares, seed) if sample.split == "train"]
+        if not training:
+            raise SystemExit(f"{described.path} has no sound faces to train on")
+        images, labels = made / "train" / "images", made / "train" / "labels"
+        for folder in (images, labels):
+            folder.mkdir(parents=True)
+        for number, sample in enumerate(track(training, "filling in masks")):
+            image, partial, points = contents(sample)
+            image, mask = filled(image, partial, points[0], parser)
             name = f"{number:06}_{sample.image.stem}"
             Image.fromarray(image).save(images / f"{name}.jpg", quality=95)
-            Image.fromarray(fill(partial, regions)).save(labels / f"{name}.png")
-    return len(listed)
+            Image.fromarray(mask).save(labels / f"{name}.png")
+        made.rename(out)
+    return found

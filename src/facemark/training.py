@@ -35,8 +35,9 @@ COVERED = 0.2
 """Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
-RANK = "val/rank"
-"""What the best epoch is told by: its phase, then its mean F1."""
+RANK, LATER = "val/rank", 100
+"""What the best epoch is told by: its mean F1, and LATER for each phase before. Figures at two input sides say nothing
+of each other, and what comes last is what was asked for."""
 
 
 def repeated(samples: list[Sample], rarer_than: float, seed: int) -> list[Sample]:
@@ -226,8 +227,7 @@ class ParsingTask(L.LightningModule):
         self.confusion[:] = 0
         mean_f1, phases = metrics.mean_f1(confusion), self.settings.phases
         self.log("val/mean_f1", mean_f1, prog_bar=True)
-        # figures at another input side say nothing of each other: any epoch of a later phase is better
-        self.log(RANK, mean_f1 + 100 * phase_number(phases, self.trainer.current_epoch), logger=False)
+        self.log(RANK, mean_f1 + LATER * phase_number(phases, self.trainer.current_epoch), logger=False)
         self.log("val/mean_f1_face", metrics.mean_f1_face(confusion), prog_bar=True)
 
     def configure_optimizers(self) -> dict:
@@ -261,7 +261,8 @@ def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torc
 
 def best_mean_f1(done: L.Trainer, phases: list[Phase]) -> float:
     """Validation mean F1 of the best epoch of a finished training."""
-    return float(done.checkpoint_callback.best_model_score) - 100 * phase_number(phases, done.current_epoch - 1)
+    best = float(done.checkpoint_callback.best_model_score) - LATER * phase_number(phases, done.current_epoch - 1)
+    return round(best, 3)  # Lightning keeps it in float32
 
 
 def keep_memory() -> None:

@@ -23,7 +23,8 @@ NEAR = 0.25
 MOST = 5000
 """Pictures that are learned from; more would say little new and fill the memory."""
 ENOUGH = 1.375
-"""Longer side, in sides of the network's input, to which larger pictures are brought: of one face its surroundings."""
+"""Longer side, in sides of the network's input, to which larger pictures are brought: of one face its surroundings, of
+several all. From 1.4 on, the parser would look a second time."""
 COVERED = 0.5
 """Share of the pictures that are looked at a second time, with a board before one half of each face."""
 
