@@ -83,7 +83,7 @@ demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in y
 	@facemark demo
 
 released: pull ## train weights as the released ones were, on the research data beside the repository; wants a GPU
-	@test -d build/filled || facemark data fill ../shared/data/landmarks68 --format landmarks68 -o build/filled
+	@test -d build/filled || facemark data fill ../shared/data/landmarks68 --format landmarks68 --undrawn -o build/filled
 	@dvc exp run $(RELEASED)
 
 ablations: pull ## small trainings that show what each part of the recipe is worth; then: python benchmarks/ablations.py

@@ -1,12 +1,16 @@
+import shutil
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from facemark import cli, partial_masks, self_training, synthetic
-from facemark.datasets import folder_samples, read_image, read_mask, read_points
+from facemark.datasets import folder_samples, landmarks68, read_image, read_mask, read_points
 from facemark.labels import BESIDE_FACE, BESIDE_PART, CLASSES, IGNORE, Region
 from facemark.parser import FaceParser
 from facemark.self_training import SURE
+from facemark.settings import load_params
+from facemark.stages.prepare import split
 
 
 def regions(classes: np.ndarray, probability: float) -> np.ndarray:
@@ -47,8 +51,8 @@ def folder(tmp_path_factory):
     return root
 
 
-def fill(folder, out, form="landmarks68"):
-    return CliRunner().invoke(cli.app, ["data", "fill", str(folder), "--format", form, "-o", str(out)])
+def fill(folder, out, form="landmarks68", *options):
+    return CliRunner().invoke(cli.app, ["data", "fill", str(folder), "--format", form, "-o", str(out), *options])
 
 
 def test_filled_masks_tell_more_than_the_points_and_little_that_is_wrong(released, folder, tmp_path):
@@ -72,6 +76,18 @@ def test_filled_masks_tell_more_than_the_points_and_little_that_is_wrong(release
         right += (mask == exact)[new].sum()
     assert added > told
     assert right > 0.9 * added
+
+
+def test_no_face_is_filled_in_that_prepare_would_draw_for_validation(released, folder, tmp_path):
+    shutil.copytree(folder / "train", tmp_path / "faces" / "train")
+    sound = [sample for sample in landmarks68.samples(tmp_path / "faces") if len(read_points(sample.points)) == 1]
+    prepare = load_params().prepare
+    trained = [sample.image.stem for sample in split(sound, prepare.splits, prepare.seed) if sample.split == "train"]
+    for options, expected in (((), trained), (("--undrawn",), [sample.image.stem for sample in sound])):
+        out = tmp_path / f"filled{len(options)}"
+        assert fill(tmp_path / "faces", out, "landmarks68", *options).exit_code == 0
+        assert [sample.image.stem[7:] for sample in folder_samples(out)] == expected
+    assert 0 < len(trained) < len(sound)
 
 
 def test_a_face_that_the_parser_does_not_find_stays_as_its_points_draw_it(released):

@@ -433,14 +433,18 @@ def fill(
     folder: Folder,
     format: Format,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder that is not there yet.")],
+    undrawn: Annotated[
+        bool, typer.Option(help="Also the faces that prepare.splits would draw for validation and test.")
+    ] = False,
 ) -> None:
     """Write the training faces of a dataset that has points alone, with masks of what points and parser are sure of."""
     from facemark import self_training
-    from facemark.settings import load_params
+    from facemark.settings import Splits, load_params
 
     try:
         prepare = load_params().prepare
-        found = self_training.write(described(folder, format, None), prepare.splits, prepare.seed, load_parser(), out)
+        shares = Splits(val=0, test=0) if undrawn else prepare.splits
+        found = self_training.write(described(folder, format, None), shares, prepare.seed, load_parser(), out)
     except SystemExit as stopped:
         raise fail(stopped) from stopped
     except (OSError, ValueError) as error:
