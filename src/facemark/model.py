@@ -81,11 +81,14 @@ def product_time(dtype: torch.dtype) -> float:
 
 @cache
 def precision(device: str) -> torch.dtype:
-    """The number format for a type of device: fp16 on GPUs, on CPUs the faster of fp32 and bf16.
+    """The number format to train in on a type of device: on GPUs bf16, whose range is fp32's, or fp16 if they lack it.
 
-    That is measured, because some processors that have instructions for bf16 are slower in it.
+    On CPUs the faster of fp32 and bf16. That is measured, because some processors that have instructions for bf16 are
+    slower in it.
     """
-    return min((torch.float32, torch.bfloat16), key=product_time) if device == "cpu" else torch.float16
+    if device == "cpu":
+        return min((torch.float32, torch.bfloat16), key=product_time)
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def save(network: ParsingNet, path: Path | str, size: int) -> None:

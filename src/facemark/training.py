@@ -243,10 +243,9 @@ class ParsingTask(L.LightningModule):
 
 
 def precision(accelerator: str) -> str:
-    """Lightning's name of the number format that suits the device: on GPUs bf16, whose range is fp32's, if they can."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    return {torch.bfloat16: "bf16-mixed", torch.float32: "32-true"}[model.precision("cpu")]
+    """Lightning's name of the number format that suits the device."""
+    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    return {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed", torch.float32: "32-true"}[model.precision(device)]
 
 
 def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:

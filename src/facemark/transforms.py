@@ -66,7 +66,7 @@ def _face_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return tuple(np.percentile(face, (2, 98), axis=0)) if len(face) else None
 
 
-def noses(mask: np.ndarray) -> int:
+def _noses(mask: np.ndarray) -> int:
     """How many noses a mask shows, but for slips of the pen."""
     _, _, stats, _ = cv2.connectedComponentsWithStats((mask == Region.NOSE).astype(np.uint8))
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -81,7 +81,7 @@ def wear(image: np.ndarray, mask: np.ndarray, giver: Pair) -> Pair:
     face or several, where the faces are of unlike shape, or where less than half of what would show lies on the neck: a
     chain over a suit teaches to take every collar for one.
     """
-    if noses(mask) > 1 or noses(giver[1]) > 1:
+    if _noses(mask) > 1 or _noses(giver[1]) > 1:
         return image, mask
     boxes = _face_box(giver[1]), _face_box(mask)
     if None in boxes:
