@@ -27,6 +27,8 @@ from facemark.training import ParsingTask, keep_memory
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SPREAD, WINDOW = 0.025, 0.12
 """Standard deviation of a heatmap's peak, and how far around the peak its mean is taken, as shares of the side."""
+HIDDEN = 512
+"""Width of the layer between the encoder and coordinates."""
 BATCH = 32
 """Crops that are looked at together in a test."""
 RANK, ITERATIONS = 20, 30
@@ -156,26 +158,30 @@ class Heatmap(Direct):
 
 
 class Regressor(ParsingNet):
-    """The encoder with a linear map from its pooled features to coordinates; it starts from the mean of the labels."""
+    """The encoder and two layers from all places of its last features to coordinates; starts from the mean label."""
 
-    def __init__(self, shapes: np.ndarray):
+    def __init__(self, shapes: np.ndarray, size: int):
         super().__init__()
+        encoder = self.unet.encoder
         del self.unet.decoder, self.unet.segmentation_head
-        self.head = nn.Linear(self.unet.encoder.out_channels[-1], shapes[0].size)
-        nn.init.normal_(self.head.weight, std=1e-3)
-        self.head.bias.data = torch.from_numpy(shapes.mean(0).ravel()).float()
+        last = nn.Linear(HIDDEN, shapes[0].size)
+        nn.init.normal_(last.weight, std=1e-3)
+        last.bias.data = torch.from_numpy(shapes.mean(0).ravel()).float()
+        features = encoder.out_channels[-1] * (size // encoder.output_stride) ** 2
+        first = nn.Linear(features, HIDDEN, bias=False)
+        self.head = nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(HIDDEN), nn.ReLU(), last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Answer the points of a batch, N × 68 × 2."""
         x = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.head(self.unet.encoder(x)[-1].mean((2, 3))).float().view(len(images), -1, 2)
+        return self.head(self.unet.encoder(x)[-1]).float().view(len(images), -1, 2)
 
 
 class Coordinate(Direct):
     """The encoder and coordinates, fitted by their distance (L1), which outliers move little."""
 
-    def __init__(self, shapes: np.ndarray, _: int):
-        self.network = Regressor(shapes)
+    def __init__(self, shapes: np.ndarray, size: int):
+        self.network = Regressor(shapes, size)
 
     def loss(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Mean distance over the labels that there are, in tenths of the side."""
