@@ -70,7 +70,7 @@ bench: pull ## measure the served parser against the bare network; needs the arc
 mlflow: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
 	@mlflow ui $(if $(MLFLOW_TRACKING_URI),--backend-store-uri $(MLFLOW_TRACKING_URI))
 
-serve: $(READY) ## start TorchServe from build/facemark.mar
+serve: pull ## start TorchServe with what the pipeline built, else with the released weights
 	@facemark serve
 
 champion: $(READY) ## start TorchServe from the registry's champion
@@ -106,5 +106,6 @@ evidence-smoke: pull ## a tiny cell of that comparison, with each method
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
 	@python -m facemark.release
 
-clean: ## remove what the pipeline built; DVC's cache brings it back
+clean: ## stop the server and remove what was built; dvc repro brings back from DVC's cache what the stages made
+	@! test -f build/serve/pid || facemark stop
 	rm -rf build

@@ -30,7 +30,8 @@ from facemark.cli import RELEASED
 from facemark.client import AsyncClient
 from facemark.datasets import read_image, read_points
 from facemark.parser import FaceParser
-from facemark.stages.archive import OUT, SERVE, pack
+from facemark.settings import ARCHIVE
+from facemark.stages.archive import SERVE, pack
 
 CLIENTS = 16
 BATCH = yaml.safe_load((SERVE / "model-config.yaml").read_text())["batchSize"]
@@ -198,7 +199,7 @@ def faithfulness(parser: FaceParser, data: Path) -> None:
 
 def main(
     data: Annotated[Path, typer.Option(help="starter data")] = Path("data"),
-    archive: Annotated[Path, typer.Option(help="what is served")] = OUT,
+    archive: Annotated[Path, typer.Option(help="what is served")] = ARCHIVE,
     rounds: Annotated[int, typer.Option(help="of all ways in turn")] = 3,
     port: Annotated[int, typer.Option(help="and the nine above it")] = 8180,
 ) -> None:

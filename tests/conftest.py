@@ -43,7 +43,7 @@ def released():
 @pytest.fixture(scope="session")
 def server_home(tmp_path_factory):
     """The folder of the endpoint's server."""
-    return tmp_path_factory.mktemp("endpoint") / "server"
+    return tmp_path_factory.mktemp("endpoint") / "josé" / "server"  # as a person's home may be called
 
 
 @pytest.fixture(scope="session")

@@ -229,7 +229,10 @@ def test_serve_without_an_archive_and_stop_without_a_server(tmp_path, monkeypatc
     (tmp_path / "serve").mkdir()
     done = run("serve")
     assert done.exit_code == 1
-    assert "there is no archive build/facemark.mar; build it with: make repro" in done.stderr
+    assert "there are no weights here" in done.stderr
+    done = run("serve", "other.mar")
+    assert done.exit_code == 1
+    assert "there is no archive other.mar" in done.stderr
     done = run("stop")
     assert done.exit_code == 0
     assert "no server runs here" in done.stderr

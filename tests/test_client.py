@@ -67,7 +67,7 @@ def test_many_at_once(endpoint):
     assert drawn.startswith(b"\x89PNG")
 
 
-def test_a_wrong_token_is_told_at_once(endpoint):
+def test_a_wrong_token_is_told(endpoint):
     with Client("wrong", endpoint.url) as client, pytest.raises(EndpointError) as refused:
         client.parse(PNG)
     assert refused.value.code in (400, 401, 403)
@@ -81,7 +81,7 @@ def busy():
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.server.asked += 1
-            code = 503 if self.server.asked <= self.server.refusals else 200
+            code = self.server.refusal if self.server.asked <= self.server.refusals else 200
             body = self.server.body if code == 200 else b'{"code": 503, "type": "Busy", "message": "the queue is full"}'
             self.send_response(code)
             self.send_header("Content-Length", str(len(body)))
@@ -92,7 +92,7 @@ def busy():
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked, server.body = 0, b""
+        server.asked, server.body, server.refusal = 0, b"", 503
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -107,11 +107,24 @@ def test_a_busy_endpoint_is_asked_again(busy):
     assert busy.asked == 3
 
 
+def test_a_proxy_is_not_asked_for_this_machine(busy, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody is
+    monkeypatch.delenv("no_proxy", raising=False)
+    test_a_busy_endpoint_is_asked_again(busy)
+
+
 def test_an_endpoint_that_stays_busy_is_given_up(busy):
     busy.refusals = 100
     with Client("token", f"http://127.0.0.1:{busy.server_port}") as client, pytest.raises(EndpointError, match="full"):
         client.parse(PNG)
     assert busy.asked == ATTEMPTS
+
+
+def test_what_would_be_refused_again_is_asked_once(busy):
+    busy.refusals, busy.refusal = 100, 401
+    with Client("token", f"http://127.0.0.1:{busy.server_port}") as client, pytest.raises(EndpointError, match="full"):
+        client.parse(PNG)
+    assert busy.asked == 1
 
 
 def test_nobody_there_is_told_in_a_sentence():

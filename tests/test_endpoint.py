@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 import ts
+import yaml
 from conftest import free_port
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
@@ -338,6 +339,12 @@ def test_no_address_in_a_request_is_fetched(endpoint):
             listener.accept()
 
 
+def test_an_answer_may_be_as_large_as_a_drawing_of_the_largest_picture():
+    settings = dict(re.findall(r"^(\w+)=(.*)$", Path("serve/config.properties").read_text(), re.MULTILINE))
+    limits = yaml.safe_load(Path("serve/model-config.yaml").read_text())["handler"]
+    assert int(settings["max_response_size"]) > 1.01 * 3 * limits["max_pixels"]  # noise, which PNG cannot shrink
+
+
 def listening(port: int) -> list:
     """Addresses of a server's ports that wait for connections."""
     waiting = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
@@ -473,15 +480,21 @@ def test_health_is_told_to_those_with_the_token(endpoint):
     assert ask(f"{base}/ping").status in (400, 401, 403)
 
 
-def test_the_printed_curl_line_works(endpoint, tmp_path, monkeypatch):
+def test_without_a_pipeline_the_released_weights_are_served_and_the_printed_curl_line_works(
+    released, tmp_path, monkeypatch
+):
+    for folder in (Path("serve"), released[0].parent):
+        (tmp_path / folder.name).symlink_to(folder.absolute())
     monkeypatch.chdir(tmp_path)
-    for folder in ("serve", "data/test/images"):
-        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "data/test/images").mkdir(parents=True)
     PORTRAIT.save(tmp_path / "data/test/images/a.jpg", quality=95)
-    monkeypatch.setattr(serving, "start", lambda *_: endpoint)
-    printed = CliRunner().invoke(app, ["serve"]).stdout
-    answer = subprocess.run(["bash", "-c", f"{printed.strip()} --silent"], capture_output=True, check=True).stdout
+    try:
+        printed = CliRunner().invoke(app, ["serve", "--port", str(free_port())]).stdout
+        answer = subprocess.run(["bash", "-c", f"{printed.strip()} --silent"], capture_output=True, check=True).stdout
+    finally:
+        serving.stop()
     assert len(json.loads(answer)["faces"]) == 1
+    assert json.loads(answer)["model"]["version"] == version("facemark")
 
 
 def test_a_second_server_on_the_same_port_is_refused(endpoint, tmp_path):

@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_video import face
 
-from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, Source, batches, find, parsed
+from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, Source, batches, find, parsed, shots
 from facemark.parser import Parse
 
 
@@ -15,9 +17,9 @@ def test_faces_of_a_video_are_smoothed_and_each_video_starts_anew(smooth):
         object(),
         (100, 110, 300, 310),
     )
-    shots = (Shot(source, np.zeros((9, 9, 3), np.uint8), i, i / 25, film) for source in sources for i in range(2))
+    filmed = (Shot(source, np.zeros((9, 9, 3), np.uint8), i, i / 25, film) for source in sources for i in range(2))
     seen = iter(places)
-    found = list(parsed(lambda each: [Parse(np.zeros((9, 9)), [face(next(seen))]) for _ in each], shots, smooth))
+    found = list(parsed(lambda each: [Parse(np.zeros((9, 9)), [face(next(seen))]) for _ in each], filmed, smooth))
     assert [tracks for *_, tracks in found] == [[0]] * 4
     off = [parse.faces[0].points[0, 0] - face(x).points[0, 0] for (_, parse, _), x in zip(found, places, strict=True)]
     assert off[0] == off[2] == 0
@@ -54,6 +56,15 @@ def test_what_an_argument_stands_for(album, argument, names):
 def test_a_whole_path_is_called_by_its_name(album):
     assert find(str(album / "a" / "two.PNG"))[0].name == Path("two.PNG")
     assert find("-") == [STDIN]
+
+
+def test_a_name_that_is_not_utf8_is_told_and_the_others_are_read(tmp_path):
+    for name in (b"caf\xe9.png", b"one.png"):
+        Image.new("RGB", (4, 4)).save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
+    told = []
+    (shot,) = shots(find(str(tmp_path)), told.append)
+    assert shot.source.path.name == "one.png"
+    assert len(told) == 1 and "its name is not UTF-8" in told[0]
 
 
 @pytest.mark.parametrize("argument", ["nothing*.jpg", "empty"])

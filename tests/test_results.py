@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from facemark.datasets.pts300w import read_points
 from facemark.inputs import Shot, Source, find
 from facemark.parser import Face, Parse
-from facemark.results import COLUMNS, Results, TakenError, pts
+from facemark.results import COLUMNS, Results, pts
 from facemark.video import Writer
 
 MODEL = {"name": "facemark"}
+FAIL = pytest.fail
 
 
 def face(seed: int) -> Face:
@@ -40,7 +42,7 @@ def parse():
 
 
 def test_pts_files_are_those_of_300w(tmp_path, photo, parse):
-    with Results([], MODEL, points=tmp_path / "pts") as results:
+    with Results([], MODEL, FAIL, points=tmp_path / "pts") as results:
         results.add(shot(photo), parse, [0, 1])
         results.add(shot(photo, frame=7), parse, [0, 1])
     names = sorted(file.name for file in (tmp_path / "pts").iterdir())
@@ -55,7 +57,7 @@ def test_the_first_pixel_of_pts_is_one_one():
 
 def test_the_table_has_a_row_a_face(photo, parse):
     table = io.StringIO(newline="")
-    with Results([], MODEL, table=table) as results:
+    with Results([], MODEL, FAIL, table=table) as results:
         results.add(shot(photo), parse, [0, 1])
         results.add(shot(photo, frame=3), Parse(parse.mask, parse.faces[:1]), [5])
         results.add(shot(photo, frame=4), Parse(parse.mask, []), [])
@@ -67,7 +69,7 @@ def test_the_table_has_a_row_a_face(photo, parse):
 
 
 def test_json_says_where_an_answer_belongs(photo, parse, capsys):
-    with Results([], MODEL, json=True) as results:
+    with Results([], MODEL, FAIL, json=True) as results:
         results.add(shot(photo), parse, [0, 1])
         results.add(shot(photo, frame=50), parse, [4, 2])
     still, moving = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -78,17 +80,30 @@ def test_json_says_where_an_answer_belongs(photo, parse, capsys):
 
 def test_nothing_is_written_over_what_was_read(tmp_path, photo, parse):
     before = photo.read_bytes()
-    with Results(find(str(tmp_path)), MODEL, out=tmp_path) as results, pytest.raises(TakenError, match="is an input"):
+    told = []
+    with Results(find(str(tmp_path)), MODEL, told.append, out=tmp_path) as results:
         results.add(shot(photo), parse, [0, 1])
+    assert len(told) == 1 and "is an input" in told[0]
     assert photo.read_bytes() == before
 
 
 def test_nor_over_another_result(tmp_path, parse):
     sources = [Source(tmp_path / folder / "photo.jpg", find("photo.jpg")[0].name) for folder in "ab"]
-    with Results(sources, MODEL, points=tmp_path / "pts") as results:
-        results.add(Shot(sources[0], np.zeros((9, 9, 3), np.uint8)), parse, [0, 1])
-        with pytest.raises(TakenError, match="another"):
-            results.add(Shot(sources[1], np.zeros((9, 9, 3), np.uint8)), parse, [0, 1])
+    told = []
+    with Results(sources, MODEL, told.append, points=tmp_path / "pts") as results:
+        for source in sources:
+            results.add(Shot(source, np.zeros((9, 9, 3), np.uint8)), parse, [0, 1])
+    assert len(told) == 1 and "another" in told[0]
+
+
+def test_points_whose_name_is_taken_keep_no_drawing_back(tmp_path, parse):
+    told, image = [], np.zeros((100, 100, 3), np.uint8)
+    sources = [Source(tmp_path / name, Path(name)) for name in ("photo.jpg", "photo.png")]
+    with Results(sources, MODEL, told.append, points=tmp_path / "pts", out=tmp_path / "drawn") as results:
+        for source in sources:
+            results.add(Shot(source, image), parse, [0, 1])
+    assert len(told) == 1 and "photo.pts" in told[0]
+    assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == ["photo.jpg", "photo.png"]
 
 
 @contextmanager
@@ -105,7 +120,7 @@ def full_disk():
 def test_a_drawing_that_cannot_be_finished_leaves_the_one_before(tmp_path, photo, parse):
     target = tmp_path / "drawn.png"
     target.write_bytes(b"before")
-    with pytest.raises(OSError, match=r"drawn\.png"), full_disk(), Results([], MODEL, out=target) as results:
+    with pytest.raises(OSError, match=r"drawn\.png"), full_disk(), Results([], MODEL, FAIL, out=target) as results:
         results.add(shot(photo), parse, [0, 1])
     assert target.read_bytes() == b"before"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["drawn.png", "photo.jpg"]
@@ -127,12 +142,9 @@ def test_a_video_whose_name_is_taken_is_told_once(tmp_path, parse):
     writer.close()
     shutil.copy(tmp_path / "clip.mp4", tmp_path / "clip.mov")
     first, second = find(str(tmp_path))
-    told = 0
-    with Results([], MODEL, out=tmp_path / "drawn") as results:
+    told = []
+    with Results([], MODEL, told.append, points=tmp_path / "pts", out=tmp_path / "drawn") as results:
         for each in (*first.shots(), *second.shots()):
-            try:
-                results.add(each, parse, [0, 1])
-            except TakenError:
-                told += 1
-    assert told == 1
+            results.add(each, parse, [0, 1])
+    assert len(told) == 2 and ".pts" in told[0] and ".mp4" in told[1]
     assert [file.name for file in (tmp_path / "drawn").iterdir()] == ["clip.mp4"]

@@ -129,13 +129,16 @@ def predict(
         raise typer.Exit(1)
     parser, model = load_parser(), model_card()
 
-    shots = given.shots(sources, lambda message: failures.append(fail(message)))
+    def failed(message: object) -> None:
+        failures.append(fail(message))
+
+    shots = given.shots(sources, failed)
     quiet = bool(out or json or csv or pts)
     faces, pictures, people = 0, 0, {}
     try:
         with ExitStack() as stack:
             table = stack.enter_context(csv.open("w", newline="")) if csv else None
-            written = stack.enter_context(results.Results(sources, model, json, table, pts, out, numbers))
+            written = stack.enter_context(results.Results(sources, model, failed, json, table, pts, out, numbers))
             bar = stack.enter_context(
                 Progress(
                     console=console,
@@ -146,10 +149,7 @@ def predict(
             )
             task = bar.add_task("parsing", total=len(sources))
             for shot, parse, tracks in given.parsed(parser, shots, smooth=not raw):
-                try:
-                    written.add(shot, parse, tracks)
-                except results.TakenError as error:
-                    failures.append(fail(error))
+                written.add(shot, parse, tracks)
                 faces, pictures = faces + len(tracks), pictures + 1
                 bar.advance(task, 1 / shot.video.length if shot.video else 1)
                 if shot.video:
@@ -199,9 +199,25 @@ def batch(
     )
 
 
+def archive_here() -> Path:
+    """The archive that the pipeline built, else one with the files of :func:`model_files`, which is packed anew."""
+    from facemark.settings import ARCHIVE
+
+    if ARCHIVE.is_file():
+        return ARCHIVE
+    from facemark import answer
+    from facemark.stages.archive import archive
+
+    names, packed = answer.names(), ARCHIVE.with_name("packed.mar")
+    archive(names["version"], *model_files(), packed, names)
+    return packed
+
+
 @app.command()
 def serve(
-    archive: Annotated[Path, typer.Argument(help="The archive that the pipeline built.")] = Path("build/facemark.mar"),
+    archive: Annotated[
+        Path | None, typer.Argument(help="By default the pipeline's, else one is packed with the released weights.")
+    ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65531, help="Of the predictions; the four above it are used as well.")
     ] = 8080,
@@ -216,7 +232,7 @@ def serve(
         raise fail(f"there is no folder {serving.SETTINGS} with the server's settings; go to the project's folder")
     try:
         with console.status("starting TorchServe"):
-            endpoint = serving.start(archive, port)
+            endpoint = serving.start(archive or archive_here(), port)
     except (OSError, RuntimeError) as error:
         raise fail(error) from error
     photo = next(iter(sorted(Path("data/test/images").glob("*.jpg"))), Path("PHOTO.jpg"))
@@ -276,7 +292,9 @@ def bench(
         sources = [source for argument in inputs or ["data/test/images"] for source in given.find(argument)]
     except (OSError, ValueError) as error:
         raise fail(error if inputs else "there are no starter faces here; name photographs, or: dvc pull") from error
-    images = [shot.image for shot in islice(given.shots(sources, fail), 16)]
+    failures = []
+    shots = given.shots(sources, lambda message: failures.append(fail(message)))
+    images = [shot.image for shot in islice(shots, 16)]
     if not images:
         raise typer.Exit(1)
     parser, times = load_parser(), defaultdict(list)
@@ -301,6 +319,7 @@ def bench(
         print(f"{step:28}{1000 * middle[step]:7.0f} ms")
     print(f"{'one at a time':28}{1 / middle['predict']:7.2f} pictures a second")
     print(f"{f'a batch of {len(images)}':28}{len(images) / middle['batch']:7.2f} pictures a second")
+    raise typer.Exit(int(bool(failures)))
 
 
 @app.command()
@@ -369,7 +388,7 @@ def archive(
 
     try:
         from_registry(version, out)
-    except LookupError as error:
+    except (LookupError, OSError) as error:
         raise fail(error) from error
 
 

@@ -33,6 +33,10 @@ class Source:
 
     def shots(self) -> Iterator["Shot"]:
         """Its pictures, one by one; raises OSError, ValueError or RequestError where they cannot be read."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("its name is not UTF-8, so no result could tell it; rename it") from error
         if self.is_video:
             video = Video.open(self.path)
             number = -1

@@ -1,7 +1,7 @@
 """What ``facemark predict`` leaves behind: JSON lines, a CSV table, 300-W's ``.pts``, drawn pictures and videos."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -60,10 +60,6 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-class TakenError(Exception):
-    """A result would have the name of an input or of another result."""
-
-
 class Results:
     """Writes each picture's result wherever it was asked for; to be closed by ``with``."""
 
@@ -71,6 +67,7 @@ class Results:
         self,
         sources: list[Source],
         model: dict,
+        failed: Callable[[str], None],
         json: bool = False,
         table: TextIO | None = None,
         points: Path | None = None,
@@ -82,6 +79,8 @@ class Results:
         Args:
             sources: what is read, and must not be written over.
             model: what JSON says of it.
+            failed: is told once of each source whose points or drawing are not written, because their name is that of
+                an input or of another result.
             json: print a JSON line for each picture.
             table: a file for the CSV table.
             points: a folder for ``.pts`` files.
@@ -89,11 +88,13 @@ class Results:
             numbers: draw the points' indices as well.
         """
         self.model, self.json, self.points, self.out, self.numbers = model, json, points, out, numbers
+        self.failed, self.told = failed, set()
         self.rows = csv.writer(table) if table else None
         self.into_folder = bool(out) and is_folder(out)
         self.taken = {source.path.resolve() for source in sources}
         self.writer: Writer | None = None
         self.drawn: Source | None = None
+        self.target: Path | None = None
         if self.rows:
             self.rows.writerow(COLUMNS)
 
@@ -102,7 +103,6 @@ class Results:
 
         Raises:
             OSError: something cannot be written.
-            TakenError: the result was not written, because its name is taken.
         """
         if self.json:
             print(json_line(shot, parse, tracks, self.model), flush=True)
@@ -113,33 +113,37 @@ class Results:
         if self.out:
             self._draw(shot, parse)
 
-    def _target(self, path: Path) -> Path:
-        if path.resolve() in self.taken:
-            raise TakenError(f"{path} is an input or the result of another one; choose another folder, or rename one")
-        self.taken.add(path.resolve())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def _target(self, path: Path, source: Source) -> Path | None:
+        if path.resolve() not in self.taken:
+            self.taken.add(path.resolve())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path
+        if (source, path.suffix) not in self.told:
+            self.told.add((source, path.suffix))
+            self.failed(f"{path} is an input or the result of another one; choose another folder, or rename one")
+        return None
 
     def _write_points(self, shot: Shot, parse: Parse, tracks: list[int]) -> None:
         frame = "" if shot.frame is None else f"_{shot.frame:06}"
         for face, track in zip(parse.faces, tracks, strict=True):
             stem = f"{shot.source.name.stem}{frame}" + (f"_{track + 1}" if track else "")
-            with whole(self._target(self.points / shot.source.name.parent / f"{stem}.pts")) as file:
-                file.write_text(pts(face.points))
+            if target := self._target(self.points / shot.source.name.parent / f"{stem}.pts", shot.source):
+                with whole(target) as file:
+                    file.write_text(pts(face.points))
 
     def _draw(self, shot: Shot, parse: Parse) -> None:
         if shot.source != self.drawn:
             self._finish()
-            self.drawn = shot.source  # also of a video whose result's name is taken, which is told but once
-            target = self._target(self._drawn_name(shot.source))
-            if shot.video:
-                self.writer = Writer(target, shot.video.fps)
+            self.drawn, self.target = shot.source, self._target(self._drawn_name(shot.source), shot.source)
+            if self.target and shot.video:
+                self.writer = Writer(self.target, shot.video.fps)
+        if not self.target:
+            return
         picture = overlay.draw(*overlay.enlarged(shot.image, parse, self.numbers), self.numbers)
         if shot.video:
-            if self.writer:
-                self.writer.write(picture)
+            self.writer.write(picture)
         else:
-            with whole(target) as file:
+            with whole(self.target) as file:
                 Image.fromarray(picture).save(file, quality=95)
 
     def _drawn_name(self, source: Source) -> Path:

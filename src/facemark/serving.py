@@ -21,6 +21,8 @@ SETTINGS = Path("serve")
 HOME = Path("build/serve")
 """Where a server keeps its keys, logs, process id and unpacked archive."""
 NAME = "facemark"
+LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the server without the proxy that the environment may name."""
 PATIENCE = 180
 """Seconds until a server that does not answer is given up."""
 
@@ -61,7 +63,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         (home / folder).mkdir(parents=True)
     (home / "store" / f"{NAME}.mar").write_bytes(packed)
     config = home / "config.properties"
-    config.write_text(addresses(port, settings) + (settings / "config.properties").read_text())
+    config.write_text(addresses(port, settings, home) + (settings / "config.properties").read_text())
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", "from ts.model_server import start; start()", *options(home, settings)],
@@ -79,12 +81,13 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         raise
 
 
-def addresses(port: int, settings: Path) -> str:
+def addresses(port: int, settings: Path, home: Path) -> str:
     """The lines that depend on the port and on where things lie; ``config.properties`` comes after and may differ."""
     http = {"inference": port, "management": port + 1, "metrics": port + 2}
     lines = [f"{name}_address=http://127.0.0.1:{number}" for name, number in http.items()]
     lines += [f"grpc_inference_port={port + 3}", f"grpc_management_port={port + 4}"]
-    lines += [f"metrics_config={(settings / 'metrics.yaml').resolve()}"]
+    # TorchServe reads this file as Latin-1 and runs in its folder: a relative path is spared the names above
+    lines += [f"metrics_config={os.path.relpath(settings / 'metrics.yaml', home)}"]
     return "\n".join([*lines, ""])
 
 
@@ -129,7 +132,7 @@ def ready(port: int, home: Path) -> bool:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port + 1}/models/{NAME}", headers={"Authorization": f"Bearer {token}"}
         )
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with LOOPBACK.open(request, timeout=5) as response:
             workers = json.load(response)[0]["workers"]
     except (OSError, urllib.error.URLError, ValueError, KeyError):
         return False
@@ -178,7 +181,7 @@ def close(home: Path) -> None:
     url = f"{address(home, 'management')}/token?type=inference"
     with suppress(OSError):  # a server that has no keys yet, or does not answer, accepts nothing either
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {keys(home)['API']['key']}"})
-        urllib.request.urlopen(request, timeout=10).close()
+        LOOPBACK.open(request, timeout=10).close()
 
 
 def drain(process: psutil.Process) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facemark.labels import CLASSES
 
 WEIGHTS, LANDMARKS = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
+ARCHIVE = Path("build/facemark.mar")
 """The model that the stages ``train`` and ``calibrate`` leave to those after them."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -178,10 +179,12 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check the parameters.
 
     Raises:
-        SystemExit: the file holds an unknown name or a value out of range; the message says which.
+        SystemExit: the file is no YAML, or holds an unknown name or a value out of range; the message says which.
     """
     try:
         return Params.model_validate(yaml.safe_load(Path(path).read_text()))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SystemExit(f"{path}: {faults}") from error
+    except yaml.YAMLError as error:
+        raise SystemExit(f"{path} is not YAML: {error}") from error

@@ -11,9 +11,8 @@ import zipfile
 from pathlib import Path
 
 from facemark import registry, tracking
-from facemark.settings import LANDMARKS, WEIGHTS, load_params
+from facemark.settings import ARCHIVE, LANDMARKS, WEIGHTS, load_params
 
-OUT = Path("build/facemark.mar")
 SERVE = Path("serve")
 HASHES = "SHA256SUMS"
 """File of the archive with the SHA-256 of all others, as ``sha256sum --check`` reads it."""
@@ -57,7 +56,7 @@ def archive(
             raise SystemExit("torch-model-archiver could not pack the archive; what it says above is why")
         out.parent.mkdir(parents=True, exist_ok=True)
         pack(Path(folder, "facemark"), out)
-    print(f"{out}: version {version}, revision {model['revision']}")
+    print(f"{out}: version {version}, revision {model['revision']}", file=sys.stderr)
 
 
 def pack(folder: Path, out: Path) -> None:
@@ -86,5 +85,5 @@ def from_registry(which: str, out: Path) -> None:
 if __name__ == "__main__":
     params = load_params()
     with tracking.stage("archive", params.of_stages()) as runs:
-        archive(params.archive.version, WEIGHTS, LANDMARKS, OUT)
-        tracking.tag(runs, {"archive.md5": registry.md5(OUT)})
+        archive(params.archive.version, WEIGHTS, LANDMARKS, ARCHIVE)
+        tracking.tag(runs, {"archive.md5": registry.md5(ARCHIVE)})
