@@ -116,13 +116,28 @@ def test_bad_pictures_are_errors_and_their_neighbours_are_not(untrained, tmp_pat
     for name in ("a.jpg", "c.jpg"):
         Image.new("RGB", (40, 30)).save(tmp_path / name)
     (tmp_path / "b.jpg").write_bytes(b"no picture")
-    with (tmp_path / "d.jpg").open("wb") as file:
-        file.truncate(images.MAX_BYTES + 1)
-    paths = [str(tmp_path / f"{name}.jpg") for name in "abcde"]
+    paths = [str(tmp_path / f"{name}.jpg") for name in "abcd"]
     rows = worker(untrained, prefix="file:")(pa.table({"path": paths})).to_pylist()
     assert [row["path"] for row in rows] == [f"file:{path}" for path in paths]
-    assert [row["type"] for row in rows] == [None, "RequestError", None, "ValueError", "FileNotFoundError"]
-    assert "no known format" in rows[1]["message"] and "at most 20,971,520 are read" in rows[3]["message"]
+    assert [row["type"] for row in rows] == [None, "RequestError", None, "FileNotFoundError"]
+    assert "no known format" in rows[1]["message"]
+
+
+def test_a_file_larger_than_the_endpoint_takes_is_parsed(untrained, tmp_path):
+    Image.new("RGB", (3000, 2400)).save(tmp_path / "a.bmp")
+    assert (tmp_path / "a.bmp").stat().st_size > images.MAX_BYTES
+    (row,) = worker(untrained, prefix="")(pa.table({"path": [str(tmp_path / "a.bmp")]})).to_pylist()
+    assert (row["message"], row["width"]) == (None, 3000)
+
+
+def test_hidden_files_are_no_pictures_and_a_name_that_is_not_utf8_is_told(tmp_path):
+    for name in ("a.jpg", "._a.jpg"):
+        (tmp_path / name).touch()
+    files, root, _ = batch.place(str(tmp_path))
+    assert batch.pictures(files, root) == [f"{root}/a.jpg"]
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).touch()
+    with pytest.raises(ValueError, match="not UTF-8; rename it"):
+        batch.pictures(files, root)
 
 
 def rows(*paths: str) -> pa.Table:

@@ -166,13 +166,16 @@ def test_long_lines_keep_their_end():
     assert data.cut("short", 300) == "short"
 
 
-def test_sizes_are_those_of_the_turned_picture(folder, tmp_path):
+@pytest.mark.parametrize("kind", ["png", "jpg", "tiff"])
+def test_sizes_are_those_of_the_turned_picture(folder, tmp_path, kind):
     root = tmp_path / "faces"
     write(root / "train", "0", synthetic.draw(0))
     photo = root / "train/images/0.png"
     picture = Image.fromarray(np.rot90(np.array(Image.open(photo))))
     picture.getexif()[ExifTags.Base.Orientation] = 6  # to be turned clockwise by a quarter
-    picture.save(photo, exif=picture.getexif())
+    picture.save(photo.with_suffix(f".{kind}"), exif=picture.getexif())
+    if kind != "png":
+        photo.unlink()
     done = run("check", root, "--format", "starter")
     height, width = synthetic.draw(0).image.shape[:2]
     assert cells(done.stdout, "all")[5:] == [f"{width}×{height}"] * 2

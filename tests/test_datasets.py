@@ -55,6 +55,13 @@ def test_points_of_another_scheme_are_refused(tmp_path):
         read_points(tmp_path / "lapa.txt")
 
 
+def test_hidden_files_are_no_pictures(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in (".DS_Store", "._a.jpg", "a.jpg"):
+        (tmp_path / "images" / name).touch()
+    assert [sample.image.name for sample in folder_samples(tmp_path)] == ["a.jpg"]
+
+
 def test_folder_without_pictures_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc pull"):
         folder_samples(tmp_path)

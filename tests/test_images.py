@@ -117,6 +117,18 @@ def test_16_bit_grey_of_the_other_byte_order():
     assert (decode(encoded(picture, "TIFF")) == levels[..., None]).all()
 
 
+@pytest.mark.parametrize(("bits", "white_is_zero"), [(12, False), (16, True)])
+def test_grey_tiffs_of_other_kinds(bits, white_is_zero):
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: int(not white_is_zero), 273: 8, 277: 1, 278: 1, 279: 2 * bits // 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    values = 0xF00 << bits - 12, 0x300 << bits - 12
+    packed = struct.pack("<HH", *values) if bits == 16 else bytes([0xF0, 0x03, 0x00])
+    data = b"II*\0" + struct.pack("<I", 8 + len(packed) + 1) + packed + b"\0"
+    data += struct.pack("<H", len(tags)) + entries + bytes(4)
+    grey = np.array([[0xF0, 0x30]])
+    assert decode(data)[..., 0].tolist() == (255 - grey if white_is_zero else grey).tolist()
+
+
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_16_bit_colour_is_scaled_by_257(ending, channels):

@@ -80,6 +80,7 @@ def test_promoting_packing_and_rolling_back(clone, tmp_path):
     assert "version 1 is champion again" in clone.run("facemark", "rollback")
     assert champion() == "1"
     assert "there is none before it" in clone.run("facemark", "rollback", expect=1)
+    assert "version 2, which was built here, was rolled back" in clone.run("facemark", "promote", expect=1)
 
 
 @pytest.fixture

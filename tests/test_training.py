@@ -244,6 +244,9 @@ def test_encoder_weights_from_a_file(tmp_path):
     torch.save({"nothing": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not the state dict of a ResNet50"):
         model.build(str(tmp_path / "other.pt"))
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(ValueError, match="not the state dict of a ResNet50"):
+        model.build(str(tmp_path / "text.pt"))
     with pytest.raises(FileNotFoundError, match="no file"):
         model.build(str(tmp_path / "missing.pt"))
 

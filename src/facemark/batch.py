@@ -95,14 +95,18 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
 
 
 def pictures(files: fs.FileSystem, root: str) -> list[str]:
-    """The paths of all pictures under a folder, told by the ends of their names, in order.
+    """The paths of all pictures under a folder, told by the ends of their names, in order; hidden files are none.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or a name is not UTF-8.
         OSError: there is no such folder.
     """
-    found = files.get_file_info(fs.FileSelector(root, recursive=True))
-    paths = sorted(each.path for each in found if each.is_file and f".{each.extension.lower()}" in images.SUFFIXES)
+    try:
+        found = files.get_file_info(fs.FileSelector(root, recursive=True))
+        seen = [each for each in found if each.is_file and not each.base_name.startswith(".")]
+        paths = sorted(each.path for each in seen if f".{each.extension.lower()}" in images.SUFFIXES)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{error.object.decode(errors='replace')} has a name that is not UTF-8; rename it") from error
     if not paths:
         kinds = ", ".join(sorted(suffix[1:] for suffix in images.SUFFIXES))
         raise ValueError(f"{root} has no pictures, whose names end in {kinds}")
@@ -173,16 +177,14 @@ class Worker:
         return pa.Table.from_pylist(rows, ANSWER)
 
     def read(self, path: str) -> bytes:
-        """Read a file, if it is not larger than pictures may be."""
+        """Read a file."""
         with self.files.open_input_file(path) as file:
-            if file.size() > images.MAX_BYTES:
-                raise ValueError(f"the file has {file.size():,} bytes; at most {images.MAX_BYTES:,} are read")
             return file.read()
 
     def row(self, data: Future) -> dict:
         """What becomes of one picture."""
         try:
-            image = images.decode(data.result())
+            image = images.decode(data.result(), max_bytes=len(data.result()))
             (parse,) = self.parser([image])
             found = answer.answer(parse, answer.Options(mask="rle"), {})
         except Exception as error:  # whatever is wrong with one of millions, the others go on

@@ -95,7 +95,7 @@ def turned_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture as :func:`read_image` turns it, by its header alone."""
     with Image.open(path) as picture:
         across = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4  # by a quarter, mirrored or not
-        return picture.size[::-1] if across else picture.size
+        return picture.size[::-1] if across and picture.format != "TIFF" else picture.size  # Pillow turns a TIFF's
 
 
 def outside(faces: np.ndarray, shape: tuple[int, int]) -> int:

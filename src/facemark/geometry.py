@@ -38,12 +38,12 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def outline(region: np.ndarray, level: float = LEVEL) -> np.ndarray:
+def outline(region: np.ndarray) -> np.ndarray:
     """The longest sub-pixel contour of an H × W probability map, K × 2 (x, y), closed; empty where there is none.
 
     Marching squares (contourpy) on the map with a border of zeros, so that a region cut by the edge has one too.
     """
-    lines = contour_generator(z=np.pad(region, 1)).lines(level)
+    lines = contour_generator(z=np.pad(region, 1)).lines(LEVEL)
     longest = max(lines, key=len, default=np.empty((0, 2)))
     return longest - 1
 

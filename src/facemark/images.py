@@ -5,13 +5,15 @@ import re
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """How the names of such files end."""
 BEGINNING = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
 """How files of these formats begin: with it, an unreadable file is a broken one rather than of another format."""
+WHITE_IS_ZERO = 0
+"""A TIFF's photometric interpretation."""
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_767
@@ -34,7 +36,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 
     Raises:
         RequestError: 400 an empty, truncated or broken picture; 413 more bytes or pixels than allowed; 415 another
-            format, or values of 32 bits, which have no known range.
+            format, or values of 32 bits or with a sign, which have no known range.
     """
     if not data:
         raise RequestError(400, "MissingImage", "the image is empty; send the bytes of a picture")
@@ -80,7 +82,7 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
             raise _broken()
         if picture.mode in ("I", "F"):
             raise RequestError(
-                415, "UnsupportedFormat", "the image has values of 32 bits; send one with 8 or 16 bits a channel"
+                415, "UnsupportedFormat", "the image has values of no known range; send 8 or 16 bits without a sign"
             )
         picture.load()  # which turns a TIFF and takes the tag out
         return _turned(_rgb(picture), picture.getexif().get(ExifTags.Base.Orientation, 1))
@@ -88,7 +90,11 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
 
 def _rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)  # as Pillow reads 16-bit colours; conversion would clip
+        tags = getattr(picture, "tag_v2", {})  # of a TIFF, which may have 12 bits
+        (bits,) = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))
+        grey = (np.asarray(picture) >> bits - 8).astype(np.uint8)  # as Pillow reads colours; conversion would clip
+        if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+            grey = 255 - grey
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")

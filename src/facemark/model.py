@@ -4,6 +4,7 @@ import json
 import time
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import segmentation_models_pytorch as smp
 import torch
@@ -61,10 +62,10 @@ def build(encoder_weights: str = "none") -> ParsingNet:
     if not Path(encoder_weights).is_file():
         raise FileNotFoundError(f"train.encoder_weights: there is no file {encoder_weights}; give none or imagenet")
     network = ParsingNet()
-    state = torch.load(encoder_weights, map_location="cpu", weights_only=True)
     try:
+        state = torch.load(encoder_weights, map_location="cpu", weights_only=True)
         network.unet.encoder.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, UnpicklingError, EOFError) as error:
         raise ValueError(f"{encoder_weights} is not the state dict of a ResNet50") from error
     return network
 

@@ -130,7 +130,8 @@ def promote(params: Params) -> Decision:
     The decision stands in the version's tags; ``replaced`` names the champion before, for :func:`registry.roll_back`.
 
     Raises:
-        LookupError: nothing was evaluated here, something changed since, or the store lacks what was logged.
+        LookupError: nothing was evaluated here, something changed since, the store lacks what was logged, or what was
+            built here is champion or was rolled back.
     """
     if changed := stale():
         raise LookupError(changed)
@@ -141,6 +142,8 @@ def promote(params: Params) -> Decision:
         champion = None
     if champion and champion.version == version.version:
         raise LookupError(f"version {version.version}, which was built here, is champion already")
+    if registry.ROLLED_BACK in version.tags:
+        raise LookupError(f"version {version.version}, which was built here, was rolled back; build another one")
     registry.name(version, registry.CHALLENGER)
     comparisons = []
     if champion:

@@ -21,6 +21,8 @@ from facemark.answer import Options
 
 NAME = "facemark"
 CHALLENGER, CHAMPION = "challenger", "champion"
+ROLLED_BACK = "rolled_back"
+"""Tag of a champion that was replaced by the one before it; it is not promoted again."""
 PACKAGE = Path(facemark.__file__).parent
 OPTIONS = {"mask": DataType.string, "max_faces": DataType.long, "min_score": DataType.double}
 ANSWER = {
@@ -130,5 +132,5 @@ def roll_back() -> tuple[ModelVersion, ModelVersion]:
         raise LookupError(f"version {fallen.version} was the first champion; there is none before it to go back to")
     back = find(fallen.tags["replaced"])
     name(back, CHAMPION)
-    tag(fallen, {"rolled_back": "true"})
+    tag(fallen, {ROLLED_BACK: "true"})
     return fallen, back

@@ -43,9 +43,21 @@ def worse(new: dict, old: dict) -> list[str]:
     return found
 
 
+def dvc(*command: str) -> str:
+    """Run this environment's DVC and answer what it prints.
+
+    Raises:
+        SystemExit: it failed; its own words say why.
+    """
+    done = subprocess.run([sys.executable, "-m", "dvc", *command], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"dvc {' '.join(command)} failed; what it says above is why")
+    return done.stdout
+
+
 def stale() -> str | None:
     """A sentence that names the stages which changed since the last evaluation, None where none did."""
-    changed = json.loads(subprocess.check_output(["dvc", "status", "--json", "evaluate"], text=True))
+    changed = json.loads(dvc("status", "--json", "evaluate"))
     return f"{', '.join(changed)} changed since the last evaluation; run: dvc repro evaluate" if changed else None
 
 
@@ -77,7 +89,7 @@ def release() -> None:
     for file in (WEIGHTS, LANDMARKS, OUT / FIGURES):
         shutil.copy(file, RELEASED / file.name)
     for command in (["add", "--quiet", str(RELEASED)], ["push", "--quiet", f"{RELEASED}.dvc"]):
-        subprocess.run(["dvc", *command], check=True, stdout=sys.stdout)
+        dvc(*command)
     print("released; what remains: git restore params.yaml, a look at docs/model-card.md,")
     print(f"git add {RELEASED}.dvc .dvc docs, and git commit")
 

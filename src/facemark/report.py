@@ -92,7 +92,7 @@ def plot_robustness(robustness: dict[str, dict[str, float]], out: Path) -> None:
         (left, "mean_f1_kept", "mean F1, as a share of that without damage"),
         (right, "nme_grown", "NME, as a multiple of that without damage"),
     ):
-        axes.barh(list(robustness), [row.get(figure_name, 0) for row in robustness.values()], color="#4878a8")
+        axes.barh(list(robustness), [row.get(figure_name, np.nan) for row in robustness.values()], color="#4878a8")
         axes.axvline(1, color="grey", linestyle=":")
         axes.set(xlabel=label)
         axes.grid(axis="x", alpha=0.3)

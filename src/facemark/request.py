@@ -93,7 +93,7 @@ def json_body(body: dict | bytes | bytearray) -> tuple[bytes, dict]:
 
 
 def raw(value: object) -> bytes:
-    """The image's bytes as they came; TorchServe decodes what is labelled as text. Refuses nothing."""
+    """The image's bytes as they came, be they labelled as text or not; RequestError where there are none."""
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes | bytearray) and value:

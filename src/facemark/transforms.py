@@ -126,7 +126,7 @@ def cover(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair
 
 
 def compose(pairs: list[Pair], size: int, rng: np.random.Generator) -> Pair:
-    """Stand several people, each a tenth to six tenths of the picture, before a cluttered backdrop.
+    """Stand several people, each 0.15 to 0.75 of the picture's side in size, before a cluttered backdrop.
 
     A later one may cover an earlier one. Half of them bring their own background along, and those whose mask does not
     say where it is.

@@ -152,7 +152,7 @@ def folder_samples(root: Path) -> list[Sample]:
             split,
         )
         for split, folder in ((None, root), *((name, root / name) for name in SPLITS))
-        for image in sorted((folder / "images").glob("*"))
+        for image in sorted((folder / "images").glob("[!.]*"))  # no hidden files
     ]
     return not_empty(samples, root, "train/images; the starter data comes with: dvc pull")
 

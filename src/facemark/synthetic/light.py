@@ -116,9 +116,7 @@ def strands(rng: np.random.Generator, person: Person, head: Pose, shape: tuple[i
     return streaks + person.curl * noise(rng, *shape, 0.2 * head.scale, 3)
 
 
-def beard_cover(
-    rng: np.random.Generator, person: Person, head: Pose, points: np.ndarray, shape: tuple[int, int]
-) -> np.ndarray:
+def beard_cover(rng: np.random.Generator, head: Pose, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """How thick the beard is, H × W 0–1: round chin and cheeks, or about the mouth alone."""
     cheek = rng.uniform(0.5, 1.1) if chance(rng, 0.65) else 0
     area = np.zeros(shape, np.float32)
@@ -153,7 +151,7 @@ def surfaces(
     ragged = 0.75 + 0.35 * noise(rng, *shape, 0.1 * scale, 3)
     image = tint(image, blur(canvas.shrink(*BROWS), 0.02 * scale) * ragged * rng.uniform(0.6, 1.1), person.hair * 0.8)
     if person.beard:
-        density = person.beard * beard_cover(rng, person, head, points, shape) * (0.8 + 0.4 * noise(rng, *shape, 3, 2))
+        density = person.beard * beard_cover(rng, head, points, shape) * (0.8 + 0.4 * noise(rng, *shape, 3, 2))
         image = tint(image, density * canvas.shrink(Region.SKIN), person.hair * 0.8 + 0.1 * person.skin)
     image = image * (1 + 0.22 * canvas.shrink(Region.HAIR) * hairy)[..., None]
     return tint(image, canvas.shrink(Region.CLOTH) * cloth_pattern(rng, shape, scale), rng.uniform(10, 245, 3))

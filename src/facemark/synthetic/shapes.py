@@ -39,14 +39,14 @@ def noise(rng: np.random.Generator, height: int, width: int, cell: float, octave
     return total / 1.3
 
 
-def curve(points: np.ndarray, closed: bool = False, density: int = 8) -> np.ndarray:
-    """The smooth line through N points (any dimension), ``density`` points to a span."""
+def curve(points: np.ndarray, closed: bool = False) -> np.ndarray:
+    """The smooth line through N points (any dimension), eight points to a span."""
     if closed:
         points = np.vstack([points, points[:1]])
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1) + 1e-6
     at = np.concatenate([[0], np.cumsum(np.sqrt(steps))])
     spline = CubicSpline(at, points, bc_type="periodic" if closed else "natural")
-    return spline(np.interp(np.arange(0, len(points) - 1 + 1e-9, 1 / density), np.arange(len(points)), at))
+    return spline(np.interp(np.arange(0, len(points) - 1 + 1e-9, 1 / 8), np.arange(len(points)), at))
 
 
 def ring(center: Sequence[float], radii: Sequence[float], count: int = 32, power: float = 1) -> np.ndarray:
