@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from test_data import write
 from typer.testing import CliRunner
 
 from facemark import synthetic, video
@@ -221,6 +222,23 @@ def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
     assert len(faces) == len(expected)
     for face, other in zip(faces, expected, strict=True):
         assert np.array(face["landmarks"]["points"]) == pytest.approx(other.points, abs=0.01)
+
+
+def test_evaluate_holds_a_split_against_its_truth_and_names_what_it_leaves_out(room):
+    for split, seed in (("val", 0), ("val", 1), ("train", 2)):
+        write(room / "faces" / split, str(seed), synthetic.draw(seed))
+    (room / "faces/val/images/1.png").write_bytes(b"no picture")
+    done = run("evaluate", "faces", "--format", "starter")
+    assert done.exit_code == 1
+    assert "left out faces/val/images/1.png" in done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["pictures"] == 1
+    assert figures["landmarks"]["faces"] == len(synthetic.draw(0).points)
+    assert figures["landmarks"]["found"] == 0  # by an untrained network
+    assert 0 <= figures["mean_f1"] < 30
+    done = run("evaluate", "faces", "--format", "starter", "--split", "test")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no sound pictures in its test split" in done.stderr
 
 
 def test_serve_without_an_archive_and_stop_without_a_server(tmp_path, monkeypatch):

@@ -97,12 +97,13 @@ def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 
 def best_rate(method: str) -> float:
-    """The learning rate whose trial had the lowest error.
+    """The learning rate whose trial had the lowest error, of those that the parameters name.
 
     Raises:
         SystemExit: there was no trial.
     """
-    trials = [json.loads(path.read_text()) for path in (RESULTS / "trials" / method).glob("*.json")]
+    files = [RESULTS / "trials" / method / f"{rate:g}.json" for rate in params()["trial"]["rates"]]
+    trials = [json.loads(file.read_text()) for file in files if file.exists()]
     if not trials:
         raise SystemExit(f"no learning rate was tried for {method}; run: dvc --cd experiments/poor-data repro trial")
     return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]

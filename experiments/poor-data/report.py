@@ -12,7 +12,7 @@ from textwrap import fill
 
 import numpy as np
 import spoil
-from cell import CELLS, CHANGES, RESULTS, params, trained
+from cell import CELLS, CHANGES, RESULTS, best_rate, params, trained
 from faces import TESTS
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -46,13 +46,14 @@ Cells = dict[tuple[str, str, str, int], dict]
 
 def gather(folder: Path, changes: Path, wanted: dict) -> Cells:
     """Read the cells in a folder that the matrix has and that were made with the parameters that stand."""
-    cells = {}
+    cells, rates = {}, {method: best_rate(method) for method in wanted["methods"]}
     for source in SOURCES:
         train = trained(wanted, source)
         for key in product([source], wanted[source]["conditions"], wanted["methods"], wanted["seeds"]):
             name = f"{'-'.join(map(str, key))}.json"
             cell, change = (json.loads(p.read_text()) if p.exists() else {} for p in (folder / name, changes / name))
-            if cell.get("train") == train and cell["most_faces"] == wanted[source]["faces"]:
+            made = cell.get("train"), cell.get("most_faces"), cell.get("rate")
+            if made == (train, wanted[source]["faces"], rates[key[2]]):
                 cells[key] = cell | {"change": change if change.get("train") == train else {}}
     return cells
 

@@ -392,10 +392,14 @@ def archive(
         raise fail(error) from error
 
 
-data = typer.Typer(help="Look at a dataset before training, or add masks to it.", no_args_is_help=True)
-app.add_typer(data, name="data")
 Folder = Annotated[Path, typer.Argument(help="The dataset's folder.")]
-Format = Annotated[str, typer.Option(help="As in params.yaml: starter, celebamask, lapa, folder, …")]
+Format = Annotated[
+    str,
+    typer.Option(
+        help="starter, celebamask, celebamask_parts, lapa, helen_star, face_synthetics, landmarks68, pts300w, wflw or "
+        "folder; the README tells of them."
+    ),
+]
 Classes = Annotated[str | None, typer.Option(help="Of format folder: '{0: background, 1: skin, 2: ignore}'.")]
 
 
@@ -409,6 +413,46 @@ def described(folder: Path, form: str, classes: str | None):
         return dataset(folder, form, yaml.safe_load(classes) if classes else None)
     except (ValueError, yaml.YAMLError) as error:
         raise fail(error) from error
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    format: Format,
+    split: Annotated[
+        str, typer.Option(help="Which pictures, where the dataset has splits: train, val or test.")
+    ] = "val",
+    classes: Classes = None,
+) -> None:
+    """Hold what is found in a dataset's pictures against its masks and points, and print the figures as JSON.
+
+    - facemark evaluate data --format starter
+    """
+    import json
+    from contextlib import redirect_stdout
+    from tempfile import TemporaryDirectory
+
+    from facemark import evaluation
+    from facemark.stages.evaluate import rounded
+    from facemark.stages.prepare import examine
+
+    dataset, parser = described(folder, format, classes), load_parser()
+    try:
+        with TemporaryDirectory() as room, redirect_stdout(sys.stderr):  # where progress goes
+            found = examine(dataset, Path(room), split)
+            for image, why in found.bad:
+                console.print(f"left out {image}: {why}")
+            if not found.sound:
+                raise fail(f"{folder} has no sound pictures in its {split} split; name another one with --split")
+            figures = evaluation.run(parser, found.sound, "evaluating", 0).figures()
+    except SystemExit as stopped:
+        raise fail(stopped) from stopped
+    print(json.dumps({"pictures": len(found.sound)} | rounded(figures), indent=1))
+    raise typer.Exit(int(bool(found.bad)))
+
+
+data = typer.Typer(help="Look at a dataset before training, or add masks to it.", no_args_is_help=True)
+app.add_typer(data, name="data")
 
 
 @data.command()

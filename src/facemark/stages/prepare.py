@@ -249,13 +249,18 @@ def samples(dataset: Dataset) -> list[Sample | Published]:
         raise SystemExit(str(error)) from error
 
 
-def examine(dataset: Dataset, converted: Path) -> Examined:
+def examine(dataset: Dataset, converted: Path, only: str | None = None) -> Examined:
     """Check every picture of a dataset; what has another form is converted into the folder ``converted``.
+
+    Args:
+        dataset: where it lies and what it is.
+        converted: need not be there yet.
+        only: a split, beside which pictures that are of none are checked.
 
     Raises:
         SystemExit: see :func:`samples`.
     """
-    listed = samples(dataset)
+    listed = [each for each in samples(dataset) if only is None or each.split in (only, None)]
     known = tuple(dataset.classes.values()) if dataset.classes else CLASSES
     sound, bad, odd = [], [], Counter()
     for number, each in enumerate(track(listed, f"checking {dataset.path}")):
