@@ -70,7 +70,7 @@ def test_predict_draws_into_a_file_or_a_folder_and_is_quiet(room):
 
 
 def test_predict_begins_a_table_with_the_names_of_its_columns(room):
-    assert run("predict", ".", "--csv", "faces.csv", "--pts", "points").exit_code == 0
+    assert run("predict", ".", "--csv", "faces.csv").exit_code == 0
     assert (room / "faces.csv").read_text().startswith("path,frame,face,score,left")
 
 

@@ -201,13 +201,20 @@ def test_the_camera_takes_photographs_that_are_not_mirrored(page, ask):
 def test_only_uploaded_files_are_read(url, tmp_path):
     """A request made by hand that names another file of this machine is refused."""
     (tmp_path / "private.png").write_bytes(PNG)
-    photo = {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}}
-    with httpx2.Client(base_url=url + "gradio_api/queue/", timeout=60) as http:
-        http.post("join", json={"data": [photo], "fn_index": 0, "session_hash": "me"}).raise_for_status()
-        with http.stream("GET", "data", params={"session_hash": "me"}) as events:
-            done = next(line for line in events.iter_lines() if "process_completed" in line)
-    assert json.loads(done.removeprefix("data: "))["success"] is False
-    assert "svg" not in done
+    with httpx2.Client(base_url=url + "gradio_api/", timeout=60) as http:
+
+        def ask(path: str, session: str) -> dict:
+            photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            http.post("queue/join", json={"data": [photo], "fn_index": 0, "session_hash": session}).raise_for_status()
+            with http.stream("GET", "queue/data", params={"session_hash": session}) as events:
+                done = next(line for line in events.iter_lines() if "process_completed" in line)
+            return json.loads(done.removeprefix("data: "))
+
+        (uploaded,) = http.post("upload", files={"files": ("me.png", PNG)}).json()
+        assert ask(uploaded, "one")["success"] is True
+        refused = ask(str(tmp_path / "private.png"), "two")
+    assert refused["success"] is False
+    assert "svg" not in json.dumps(refused)
 
 
 def test_the_endpoint_and_the_parser_show_the_same(endpoint, ask, tmp_path):
