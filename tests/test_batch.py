@@ -131,7 +131,8 @@ def test_a_file_larger_than_the_endpoint_takes_is_parsed(untrained, tmp_path):
 
 
 def test_hidden_files_are_no_pictures_and_a_name_that_is_not_utf8_is_told(tmp_path):
-    for name in ("a.jpg", "._a.jpg"):
+    (tmp_path / ".trash").mkdir()
+    for name in ("a.jpg", "._a.jpg", ".trash/b.jpg"):
         (tmp_path / name).touch()
     files, root, _ = batch.place(str(tmp_path))
     assert batch.pictures(files, root) == [f"{root}/a.jpg"]

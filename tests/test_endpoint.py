@@ -503,5 +503,5 @@ def test_a_second_server_on_the_same_port_is_refused(endpoint, tmp_path):
     port = port_of(endpoint)
     with pytest.raises(RuntimeError, match=f"port {port} is in use"):
         serving.start(packed, port, tmp_path / "server")
-    with pytest.raises(FileNotFoundError, match="make repro"):
+    with pytest.raises(FileNotFoundError, match="there is no archive nowhere"):
         serving.start(Path("nowhere.mar"), port, tmp_path / "server")

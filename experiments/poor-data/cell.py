@@ -161,7 +161,7 @@ def write_change(source: str, condition: str, method: str, seed: int) -> None:
 def trial(method: str, rate: float) -> None:
     """Try a learning rate on clean labels, judged on training pictures that are not learned from."""
     known = params()
-    data = known[known["trial"]["source"]]
+    data = known["photos"]
     samples = listed(Path(data["path"]), "train")
     samples = chosen(samples, "clean", len(samples), TRIAL_SEED)
     train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])

@@ -95,7 +95,7 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
 
 
 def pictures(files: fs.FileSystem, root: str) -> list[str]:
-    """The paths of all pictures under a folder, told by the ends of their names, in order; hidden files are none.
+    """The paths of all pictures under a folder, told by the ends of their names, in order; what is hidden is left out.
 
     Raises:
         ValueError: there are none, or a name is not UTF-8.
@@ -103,7 +103,7 @@ def pictures(files: fs.FileSystem, root: str) -> list[str]:
     """
     try:
         found = files.get_file_info(fs.FileSelector(root, recursive=True))
-        seen = [each for each in found if each.is_file and not each.base_name.startswith(".")]
+        seen = [each for each in found if each.is_file and "/." not in each.path.removeprefix(root)]
         paths = sorted(each.path for each in seen if f".{each.extension.lower()}" in images.SUFFIXES)
     except UnicodeDecodeError as error:
         raise ValueError(f"{error.object.decode(errors='replace')} has a name that is not UTF-8; rename it") from error

@@ -7,7 +7,7 @@ else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command w
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -216,7 +216,8 @@ def archive_here() -> Path:
 @app.command()
 def serve(
     archive: Annotated[
-        Path | None, typer.Argument(help="By default the pipeline's, else one is packed with the released weights.")
+        Path | None,
+        typer.Argument(help="By default the pipeline's, else one is packed with the weights of facemark info."),
     ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65531, help="Of the predictions; the four above it are used as well.")
@@ -230,14 +231,15 @@ def serve(
 
     if not serving.SETTINGS.is_dir():
         raise fail(f"there is no folder {serving.SETTINGS} with the server's settings; go to the project's folder")
+    packed = archive or archive_here()
     try:
         with console.status("starting TorchServe"):
-            endpoint = serving.start(archive or archive_here(), port)
+            endpoint = serving.start(packed, port)
     except (OSError, RuntimeError) as error:
         raise fail(error) from error
     photo = next(iter(sorted(Path("data/test/images").glob("*.jpg"))), Path("PHOTO.jpg"))
     console.print(f"ready: {endpoint.url}   metrics: {endpoint.metrics}   end it with: facemark stop")
-    print(f'curl -T {photo} -H "Authorization: Bearer {endpoint.token}" {endpoint.url}')
+    print(f'curl --noproxy 127.0.0.1 -T {photo} -H "Authorization: Bearer {endpoint.token}" {endpoint.url}')
 
 
 @app.command()
@@ -419,12 +421,13 @@ def described(folder: Path, form: str, classes: str | None):
 def evaluate(
     folder: Folder,
     format: Format,
-    split: Annotated[
-        str, typer.Option(help="Which pictures, where the dataset has splits: train, val or test.")
-    ] = "val",
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Where the dataset has some.")] = "val",
     classes: Classes = None,
 ) -> None:
     """Hold what is found in a dataset's pictures against its masks and points, and print the figures as JSON.
+
+    Pictures that the dataset puts into no split are measured whatever the split. Those that are not sound are named and
+    left out, and the exit code is 1.
 
     - facemark evaluate data --format starter
     """
@@ -442,13 +445,14 @@ def evaluate(
             found = examine(dataset, Path(room), split)
             for image, why in found.bad:
                 console.print(f"left out {image}: {why}")
+            refusals = [fail(refusal) for refusal in found.refusals("set_aside")]
             if not found.sound:
                 raise fail(f"{folder} has no sound pictures in its {split} split; name another one with --split")
             figures = evaluation.run(parser, found.sound, "evaluating", 0).figures()
     except SystemExit as stopped:
         raise fail(stopped) from stopped
     print(json.dumps({"pictures": len(found.sound)} | rounded(figures), indent=1))
-    raise typer.Exit(int(bool(found.bad)))
+    raise typer.Exit(int(bool(found.bad or refusals)))
 
 
 data = typer.Typer(help="Look at a dataset before training, or add masks to it.", no_args_is_help=True)

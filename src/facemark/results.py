@@ -79,8 +79,8 @@ class Results:
         Args:
             sources: what is read, and must not be written over.
             model: what JSON says of it.
-            failed: is told once of each source whose points or drawing are not written, because their name is that of
-                an input or of another result.
+            failed: is told of each source whose points are not written because their name is that of an input or of
+                another result, and likewise of its drawing, once.
             json: print a JSON line for each picture.
             table: a file for the CSV table.
             points: a folder for ``.pts`` files.

@@ -51,7 +51,9 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
             do.
     """
     if not archive.is_file():
-        raise FileNotFoundError(f"there is no archive {archive}; build it with: make repro")
+        raise FileNotFoundError(
+            f"there is no archive {archive}; name one that is there, or none to serve the model at hand"
+        )
     if running(home):
         raise RuntimeError(f"a server runs already from {home}; end it with: facemark stop")
     for taken in (each for each in range(port, port + 5) if in_use(each)):
@@ -87,7 +89,7 @@ def addresses(port: int, settings: Path, home: Path) -> str:
     lines = [f"{name}_address=http://127.0.0.1:{number}" for name, number in http.items()]
     lines += [f"grpc_inference_port={port + 3}", f"grpc_management_port={port + 4}"]
     # TorchServe reads this file as Latin-1 and runs in its folder: a relative path is spared the names above
-    lines += [f"metrics_config={os.path.relpath(settings / 'metrics.yaml', home)}"]
+    lines += [f"metrics_config={os.path.relpath((settings / 'metrics.yaml').resolve(), home.resolve())}"]
     return "\n".join([*lines, ""])
 
 

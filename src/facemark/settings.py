@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facemark.labels import CLASSES
 
 WEIGHTS, LANDMARKS = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
-ARCHIVE = Path("build/facemark.mar")
 """The model that the stages ``train`` and ``calibrate`` leave to those after them."""
+ARCHIVE = Path("build/facemark.mar")
+"""What the stage ``archive`` packs, and ``facemark serve`` looks for."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
