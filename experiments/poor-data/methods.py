@@ -189,8 +189,8 @@ class Coordinate(Direct):
         return 10 * (self.network(images)[there] - points[there]).abs().sum() / there.sum().clamp(min=1)
 
     def points(self, images: torch.Tensor) -> np.ndarray:
-        """Points N × 68 × 2."""
-        return self.network(images).cpu().numpy()
+        """Points N × 68 × 2, within the crop as those of heatmaps are: some would lie far beyond."""
+        return self.network(images).clamp(0, 1).cpu().numpy()
 
 
 METHODS = {"parsing": Parsing, "heatmap": Heatmap, "coordinate": Coordinate}

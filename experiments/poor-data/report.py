@@ -5,6 +5,7 @@ parameters than those that stand, are left out, and counted.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -150,17 +151,17 @@ def lead_table(cells: Cells, source: str) -> str:
 
 
 def slopes_table(cells: Cells, source: str) -> str:
-    """How much the NME grows with each per cent of an axis: the slope of a straight line, seed by seed."""
+    """How much the NME grows with each per cent of an axis: of each seed a straight line through the levels it has."""
     rows = []
     for kind in [kind for kind in AXES if kind != "few"]:
         levels = axis(cells, source, kind)
         found = []
         for method in METHODS:
-            by_seed = [seeds(cells, source, condition, method) for _, condition in levels]
-            whole = sorted(set.intersection(*map(set, by_seed))) if len(levels) > 1 else []
-            x = [level for level, _ in levels]
-            lines = [np.polyfit(x, [at[s]["tests"]["clean"]["nme"] for at in by_seed], 1)[0] for s in whole]
-            found.append(text(lines))
+            lines = defaultdict(list)
+            for level, condition in levels:
+                for seed, cell in seeds(cells, source, condition, method).items():
+                    lines[seed].append((level, cell["tests"]["clean"]["nme"]))
+            found.append(text([np.polyfit(*zip(*line, strict=True), 1)[0] for line in lines.values() if len(line) > 1]))
         if set(found) != {"–"}:
             rows.append([AXES[kind], *found])
     return table(["NME per 1 of", *METHODS], rows)
