@@ -25,6 +25,7 @@ import spoil  # noqa: E402
 TINY = methods.Settings(
     size=32, updates=3, batch_size=4, weight_decay=0.01, warmup=0.2, clip=1.0, views=8, workers=0
 )  # fmt: skip
+RATES = {method: cell.best_rate(method, cell.params()["trial"]["rates"]) for method in methods.METHODS}
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +170,13 @@ def cells(some_faces, tmp_path_factory):
         "methods": list(methods.METHODS),
         "seeds": [1, 2],
         "train": vars(TINY),
+        "trial": cell.params()["trial"],
         "photos": {"conditions": ["clean"], "faces": 8},
         "longer": {"conditions": ["clean"], "faces": 8, "train": {"updates": 9}},
         "starter": {"conditions": ["clean", "regions-40"], "faces": 8},
     }
     for method in methods.METHODS:
-        found, points = cell.cell(some_faces[:8], some_faces[8:], "regions-40", method, 1, TINY, cell.best_rate(method))
+        found, points = cell.cell(some_faces[:8], some_faces[8:], "regions-40", method, 1, TINY, RATES[method])
         assert points.shape == (6, 68, 2)
         known = {"source": "starter", "condition": "regions-40", "method": method, "seed": 1}
         name = "-".join(map(str, known.values()))
@@ -257,7 +259,7 @@ def test_the_curves_are_drawn_once_an_axis_has_two_levels(cells, tmp_path):
 
 def test_cells_of_other_parameters_are_left_out(cells, monkeypatch):
     folder, changes, wanted = cells
-    monkeypatch.setattr(report, "best_rate", lambda method: 1.0)
+    monkeypatch.setattr(report, "best_rate", lambda *_: 1.0)
     assert not report.gather(*cells)
     monkeypatch.undo()
     assert not report.gather(folder, changes, wanted | {"train": wanted["train"] | {"updates": 4}})
@@ -298,7 +300,7 @@ def test_a_change_is_written_for_two_cells_of_one_precision_and_reported(tmp_pat
     wanted = cell.params() | {"train": {}}
     for condition, nme in (("few-100", 4.0), ("bad-100", 4.5)):
         made = {"tests": {"clean": {"nme": nme}}, "precision": "float32", "train": {}, "most_faces": 400}
-        made["rate"] = cell.best_rate("parsing")
+        made["rate"] = RATES["parsing"]
         (tmp_path / f"photos-{condition}-parsing-1.json").write_text(json.dumps(made))
         np.save(tmp_path / f"photos-{condition}-parsing-1.npy", np.full((5, 68, 2), (0, nme)))
     cell.write_change("photos", "bad-100", "parsing", 1)

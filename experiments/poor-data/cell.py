@@ -96,13 +96,13 @@ def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return {"mean": float(moved.mean()), "of_95th": float(np.percentile(moved, 95))}
 
 
-def best_rate(method: str) -> float:
-    """The learning rate whose trial had the lowest error, of those that the parameters name.
+def best_rate(method: str, rates: list[float]) -> float:
+    """The learning rate, of these, whose trial had the lowest error.
 
     Raises:
         SystemExit: there was no trial.
     """
-    files = [RESULTS / "trials" / method / f"{rate:g}.json" for rate in params()["trial"]["rates"]]
+    files = [RESULTS / "trials" / method / f"{rate:g}.json" for rate in rates]
     trials = [json.loads(file.read_text()) for file in files if file.exists()]
     if not trials:
         raise SystemExit(f"no learning rate was tried for {method}; run: dvc --cd experiments/poor-data repro trial")
@@ -132,8 +132,8 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
     data = wanted[source]
     train = load(chosen(listed(Path(data["path"]), "train"), condition, data["faces"], seed))
     test = load(listed(Path(data["path"]), data["test"]))
-    settings = trained(wanted, source)
-    report, points = cell(train, test, condition, method, seed, Settings(**settings), best_rate(method))
+    settings, rate = trained(wanted, source), best_rate(method, wanted["trial"]["rates"])
+    report, points = cell(train, test, condition, method, seed, Settings(**settings), rate)
     report |= {"train": settings, "most_faces": data["faces"]}
     name = "-".join(map(str, known.values()))
     CELLS.mkdir(parents=True, exist_ok=True)

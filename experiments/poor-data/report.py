@@ -47,7 +47,7 @@ Cells = dict[tuple[str, str, str, int], dict]
 
 def gather(folder: Path, changes: Path, wanted: dict) -> Cells:
     """Read the cells in a folder that the matrix has and that were made with the parameters that stand."""
-    cells, rates = {}, {method: best_rate(method) for method in wanted["methods"]}
+    cells, rates = {}, {method: best_rate(method, wanted["trial"]["rates"]) for method in wanted["methods"]}
     for source in SOURCES:
         train = trained(wanted, source)
         for key in product([source], wanted[source]["conditions"], wanted["methods"], wanted["seeds"]):
