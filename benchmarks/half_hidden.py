@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from facemark import evaluation
-from facemark.cli import RELEASED
 from facemark.datasets.landmarks68 import samples
 from facemark.parser import FaceParser
+from facemark.settings import RELEASED
 
 
 def main(

@@ -26,11 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 from facemark import answer, images, metrics, model, serving
-from facemark.cli import RELEASED
 from facemark.client import AsyncClient
 from facemark.datasets import read_image, read_points
 from facemark.parser import FaceParser
-from facemark.settings import ARCHIVE
+from facemark.settings import ARCHIVE, RELEASED
 from facemark.stages.archive import SERVE, pack
 
 CLIENTS = 16

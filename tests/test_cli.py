@@ -11,6 +11,7 @@ from PIL import Image
 from test_data import write
 from typer.testing import CliRunner
 
+import facemark
 from facemark import synthetic, video
 from facemark.cli import app
 
@@ -72,6 +73,24 @@ def test_predict_draws_into_a_file_or_a_folder_and_is_quiet(room):
 def test_predict_begins_a_table_with_the_names_of_its_columns(room):
     assert run("predict", ".", "--csv", "faces.csv").exit_code == 0
     assert (room / "faces.csv").read_text().startswith("path,frame,face,score,left")
+
+
+def test_predict_keeps_masks_apart_from_pictures_and_drawings(room):
+    before = (room / "one.png").read_bytes()
+    done = run("predict", "one.png", "--masks", ".", "-o", "drawn")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "one.png is an input" in done.stderr
+    assert (room / "one.png").read_bytes() == before
+    assert run("predict", "one.png", "--masks", "parsed", "-o", "drawn").exit_code == 0
+    mask = Image.open(room / "parsed/one.png")
+    assert (mask.mode, mask.size) == ("L", Image.open("one.png").size)
+
+
+def test_a_project_folder_can_be_loaded_from_elsewhere(room, monkeypatch):
+    monkeypatch.chdir("/")
+    assert facemark.load(room).size == 64
+    with pytest.raises(FileNotFoundError, match=r"no weights in /;.*dvc pull weights\.dvc"):
+        facemark.load()
 
 
 def test_predict_parses_every_frame_of_a_video(room):
@@ -247,7 +266,7 @@ def test_serve_without_an_archive_and_stop_without_a_server(tmp_path, monkeypatc
     (tmp_path / "serve").mkdir()
     done = run("serve")
     assert done.exit_code == 1
-    assert "there are no weights here" in done.stderr and done.stderr.count("facemark: ") == 1
+    assert "there are no weights in" in done.stderr and done.stderr.count("facemark: ") == 1
     done = run("serve", "other.mar")
     assert done.exit_code == 1
     assert "there is no archive other.mar" in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facemark.datasets import read_mask
 from facemark.datasets.pts300w import read_points
 from facemark.inputs import Shot, Source, find
 from facemark.parser import Face, Parse
@@ -53,6 +54,17 @@ def test_pts_files_are_those_of_300w(tmp_path, photo, parse):
 
 def test_the_first_pixel_of_pts_is_one_one():
     assert pts(np.zeros((68, 2))).splitlines()[3] == "1.000 1.000"
+
+
+def test_masks_are_class_ids_at_the_pictures_size(tmp_path, photo, parse):
+    mask = np.random.default_rng(0).integers(0, 19, (100, 80), np.uint8)
+    with Results([], MODEL, FAIL, masks=tmp_path / "masks") as results:
+        results.add(shot(photo), Parse(mask, []), [])
+        results.add(shot(photo, frame=7), Parse(mask.T, []), [])
+    files = sorted((tmp_path / "masks").iterdir())
+    assert [file.name for file in files] == ["photo.png", "photo_000007.png"]
+    for file, expected in zip(files, (mask, mask.T), strict=True):
+        assert np.array_equal(read_mask(file), expected)
 
 
 def test_the_table_has_a_row_a_face(photo, parse):

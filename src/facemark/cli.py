@@ -22,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # a photograph may be called [b].jpg
-RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 LICENCE = "code MIT; weights for non-commercial research only, as are those fine-tuned from the released ones"
 
 
@@ -34,25 +33,12 @@ def fail(message: object) -> typer.Exit:
     return typer.Exit(1)
 
 
-def model_files() -> tuple[Path, Path]:
-    """Weights and landmark model: those trained here, else the released ones."""
-    from facemark.settings import LANDMARKS, WEIGHTS
-
-    for files in ((WEIGHTS, LANDMARKS), RELEASED):
-        if all(file.is_file() for file in files):
-            return files
-    raise fail(
-        "there are no weights here; go to the project's folder and fetch the released ones with: "
-        "dvc pull weights.dvc, or train: make repro"
-    )
-
-
 def load_parser() -> "FaceParser":
-    """The parser with the model of :func:`model_files`."""
-    from facemark.parser import FaceParser
+    """The parser with the model at hand; where there is none, says how to get one."""
+    import facemark
 
     try:
-        return FaceParser(*model_files())
+        return facemark.load()
     except (OSError, ValueError) as error:
         raise fail(error) from error
 
@@ -62,6 +48,7 @@ def model_card() -> dict[str, str]:
     import hashlib
 
     from facemark.answer import names
+    from facemark.settings import model_files
 
     md5 = hashlib.md5(model_files()[0].read_bytes(), usedforsecurity=False).hexdigest()
     return names() | {"weights": md5}
@@ -89,6 +76,12 @@ def predict(
     ] = None,
     pts: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write 300-W's .pts files: one a face, 1-based pixels.")
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write masks: one-channel PNG files of class ids, as large as the picture."
+        ),
     ] = None,
     numbers: Annotated[bool, typer.Option("--numbers", help="Draw the index of each point as well.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Leave the points of videos as found, unsmoothed.")] = False,
@@ -133,12 +126,13 @@ def predict(
         failures.append(fail(message))
 
     shots = given.shots(sources, failed)
-    quiet = bool(out or json or csv or pts)
+    quiet = bool(out or json or csv or pts or masks)
     faces, pictures, people = 0, 0, {}
     try:
         with ExitStack() as stack:
             table = stack.enter_context(csv.open("w", newline="")) if csv else None
-            written = stack.enter_context(results.Results(sources, model, failed, json, table, pts, out, numbers))
+            written = results.Results(sources, model, failed, json, table, pts, masks, out, numbers)
+            stack.enter_context(written)
             bar = stack.enter_context(
                 Progress(
                     console=console,
@@ -181,6 +175,7 @@ def batch(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from facemark.batch import parse
+    from facemark.settings import model_files
 
     try:
         columns = *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()
@@ -200,8 +195,8 @@ def batch(
 
 
 def archive_here() -> Path:
-    """The archive that the pipeline built, else one with the files of :func:`model_files`, which is packed anew."""
-    from facemark.settings import ARCHIVE
+    """The archive that the pipeline built, else one with the model at hand, which is packed anew."""
+    from facemark.settings import ARCHIVE, model_files
 
     if ARCHIVE.is_file():
         return ARCHIVE
@@ -231,8 +226,8 @@ def serve(
 
     if not serving.SETTINGS.is_dir():
         raise fail(f"there is no folder {serving.SETTINGS} with the server's settings; go to the project's folder")
-    packed = archive or archive_here()
     try:
+        packed = archive or archive_here()
         with console.status("starting TorchServe"):
             endpoint = serving.start(packed, port)
     except (OSError, RuntimeError) as error:
@@ -258,6 +253,7 @@ def info() -> None:
     import torch
 
     from facemark.labels import CLASSES
+    from facemark.settings import model_files
 
     parser, card, (weights, landmarks) = load_parser(), model_card(), model_files()
     lines = {

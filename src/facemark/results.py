@@ -1,4 +1,4 @@
-"""What ``facemark predict`` leaves behind: JSON lines, a CSV table, 300-W's ``.pts``, drawn pictures and videos."""
+"""What ``facemark predict`` leaves behind: JSON lines, a CSV table, 300-W's ``.pts``, masks, drawn pictures, videos."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -71,6 +71,7 @@ class Results:
         json: bool = False,
         table: TextIO | None = None,
         points: Path | None = None,
+        masks: Path | None = None,
         out: Path | None = None,
         numbers: bool = False,
     ):
@@ -80,14 +81,16 @@ class Results:
             sources: what is read, and must not be written over.
             model: what JSON says of it.
             failed: is told of each source whose points are not written because their name is that of an input or of
-                another result, and likewise of its drawing, once.
+                another result, and likewise of its masks and its drawing, once.
             json: print a JSON line for each picture.
             table: a file for the CSV table.
             points: a folder for ``.pts`` files.
+            masks: a folder for masks, PNG files of class ids.
             out: a file for the drawn picture or video where there is one source, or a folder.
             numbers: draw the points' indices as well.
         """
-        self.model, self.json, self.points, self.out, self.numbers = model, json, points, out, numbers
+        self.model, self.json, self.numbers = model, json, numbers
+        self.points, self.masks, self.out = points, masks, out
         self.failed, self.told = failed, set()
         self.rows = csv.writer(table) if table else None
         self.into_folder = bool(out) and is_folder(out)
@@ -110,31 +113,39 @@ class Results:
             self.rows.writerows(csv_row(shot, face, track) for face, track in zip(parse.faces, tracks, strict=True))
         if self.points:
             self._write_points(shot, parse, tracks)
+        if self.masks and (target := self._target(self._beside(self.masks, shot, ".png"), shot.source, "mask")):
+            with whole(target) as file:
+                Image.fromarray(parse.mask).save(file)
         if self.out:
             self._draw(shot, parse)
 
-    def _target(self, path: Path, source: Source) -> Path | None:
+    def _target(self, path: Path, source: Source, kind: str) -> Path | None:
         if path.resolve() not in self.taken:
             self.taken.add(path.resolve())
             path.parent.mkdir(parents=True, exist_ok=True)
             return path
-        if (source, path.suffix) not in self.told:
-            self.told.add((source, path.suffix))
+        if (source, kind) not in self.told:
+            self.told.add((source, kind))
             self.failed(f"{path} is an input or the result of another one; choose another folder, or rename one")
         return None
 
-    def _write_points(self, shot: Shot, parse: Parse, tracks: list[int]) -> None:
+    def _beside(self, folder: Path, shot: Shot, ending: str) -> Path:
+        """A name after that of the picture, or of the video and the frame."""
         frame = "" if shot.frame is None else f"_{shot.frame:06}"
+        return folder / shot.source.name.parent / f"{shot.source.name.stem}{frame}{ending}"
+
+    def _write_points(self, shot: Shot, parse: Parse, tracks: list[int]) -> None:
         for face, track in zip(parse.faces, tracks, strict=True):
-            stem = f"{shot.source.name.stem}{frame}" + (f"_{track + 1}" if track else "")
-            if target := self._target(self.points / shot.source.name.parent / f"{stem}.pts", shot.source):
+            path = self._beside(self.points, shot, f"_{track + 1}.pts" if track else ".pts")
+            if target := self._target(path, shot.source, "points"):
                 with whole(target) as file:
                     file.write_text(pts(face.points))
 
     def _draw(self, shot: Shot, parse: Parse) -> None:
         if shot.source != self.drawn:
             self._finish()
-            self.drawn, self.target = shot.source, self._target(self._drawn_name(shot.source), shot.source)
+            self.drawn = shot.source
+            self.target = self._target(self._drawn_name(shot.source), shot.source, "drawing")
             if self.target and shot.video:
                 self.writer = Writer(self.target, shot.video.fps)
         if not self.target:

@@ -10,6 +10,8 @@ from facemark.labels import CLASSES
 
 WEIGHTS, LANDMARKS = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
 """The model that the stages ``train`` and ``calibrate`` leave to those after them."""
+RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
+"""The released model, which ``dvc pull weights.dvc`` fetches."""
 ARCHIVE = Path("build/facemark.mar")
 """What the stage ``archive`` packs, and ``facemark serve`` looks for."""
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -189,3 +191,19 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         raise SystemExit(f"{path}: {faults}") from error
     except yaml.YAMLError as error:
         raise SystemExit(f"{path} is not YAML: {error}") from error
+
+
+def model_files(folder: Path | str = ".") -> tuple[Path, Path]:
+    """Weights and landmark model of a project's folder: those trained there, else the released ones.
+
+    Raises:
+        FileNotFoundError: it holds neither.
+    """
+    for pair in ((WEIGHTS, LANDMARKS), RELEASED):
+        files = Path(folder, pair[0]), Path(folder, pair[1])
+        if all(file.is_file() for file in files):
+            return files
+    raise FileNotFoundError(
+        f"there are no weights in {Path(folder).resolve()}; go to the project's folder and fetch the released ones "
+        "with: dvc pull weights.dvc, or train: make repro"
+    )
