@@ -331,6 +331,13 @@ def test_pts_count_from_one(tmp_path):
     assert splits["train"][0].mask is None
 
 
+def test_a_folder_of_300w_alone_has_the_splits_that_it_has_among_the_others(tmp_path):
+    for name in ("helen/testset/a", "helen/trainset/b", "ibug/c"):
+        text(tmp_path / f"{name}.pts", pts(face()))
+    assert [each.split for each in pts300w.samples(tmp_path / "helen")] == ["test", "train"]
+    assert [each.split for each in pts300w.samples(tmp_path / "ibug")] == ["test"]
+
+
 @pytest.mark.parametrize(
     ("content", "phrase"),
     [
