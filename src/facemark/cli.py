@@ -5,7 +5,7 @@ else to stderr. Exit codes: 0 all went well, 1 something failed, 2 the command w
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from facemark.parser import FaceParser
+    from facemark.inputs import Shot
+    from facemark.parser import FaceParser, Parse
+    from facemark.results import Results
 
 app = typer.Typer(
     help="Facial landmarks by parsing first. Exit codes: 0 all went well, 1 something failed, 2 wrong usage.",
@@ -100,18 +102,15 @@ def predict(
     """
     from contextlib import ExitStack
 
-    from rich.progress import Progress
-
     from facemark import inputs as given
     from facemark import results
 
-    failures, sources = [], []
-    for argument in inputs:
-        try:
-            sources += given.find(argument)
-        except (OSError, ValueError) as error:
-            failures.append(fail(error))
-    sources = list(dict.fromkeys(sources))
+    failures = []
+
+    def failed(message: object) -> None:
+        failures.append(fail(message))
+
+    sources = given.find_all(inputs, failed)
     if numbers and not out:
         raise typer.BadParameter("--numbers are drawn; say where with --out")
     if csv and csv.resolve() in {source.path.resolve() for source in sources}:
@@ -121,46 +120,47 @@ def predict(
     if not sources:
         raise typer.Exit(1)
     parser, model = load_parser(), model_card()
-
-    def failed(message: object) -> None:
-        failures.append(fail(message))
-
-    shots = given.shots(sources, failed)
-    quiet = bool(out or json or csv or pts or masks)
-    faces, pictures, people = 0, 0, {}
+    parsed = given.parsed(parser, given.shots(sources, failed), smooth=not raw)
     try:
         with ExitStack() as stack:
             table = stack.enter_context(csv.open("w", newline="")) if csv else None
             written = results.Results(sources, model, failed, json, table, pts, masks, out, numbers)
             stack.enter_context(written)
-            bar = stack.enter_context(
-                Progress(
-                    console=console,
-                    transient=True,
-                    disable=not console.is_terminal,
-                    redirect_stdout=sys.stdout.isatty(),  # what is piped is not for the screen
-                )
-            )
-            task = bar.add_task("parsing", total=len(sources))
-            for shot, parse, tracks in given.parsed(parser, shots, smooth=not raw):
-                written.add(shot, parse, tracks)
-                faces, pictures = faces + len(tracks), pictures + 1
-                bar.advance(task, 1 / shot.video.length if shot.video else 1)
-                if shot.video:
-                    people.setdefault(shot.source, set()).update(tracks)
-                elif not quiet:
-                    scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
-                    print(f"{shot.source.path}: {len(tracks)} face(s)" + (f", score {scores}" if scores else ""))
+            write_all(parsed, len(sources), written, in_words=not (out or json or csv or pts or masks))
     except BrokenPipeError:  # whoever reads has had enough
         raise
     except OSError as error:
         raise fail(error) from error
-    if not quiet:
+    raise typer.Exit(int(bool(failures)))
+
+
+def write_all(
+    parsed: Iterable[tuple["Shot", "Parse", list[int]]], total: int, written: "Results", in_words: bool
+) -> None:
+    """Write what is found in each picture of so many sources, and say how many faces that is."""
+    from rich.progress import Progress
+
+    # a redirected stdout would put what is piped on the screen
+    bar = Progress(
+        console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+    )
+    faces, pictures, people = 0, 0, {}
+    with bar:
+        task = bar.add_task("parsing", total=total)
+        for shot, parse, tracks in parsed:
+            written.add(shot, parse, tracks)
+            faces, pictures = faces + len(tracks), pictures + 1
+            bar.advance(task, 1 / shot.video.length if shot.video else 1)
+            if shot.video:
+                people.setdefault(shot.source, set()).update(tracks)
+            elif in_words:
+                scores = ", ".join(f"{face.score:.2f}" for face in parse.faces)
+                print(f"{shot.source.path}: {len(tracks)} face(s)" + (f", score {scores}" if scores else ""))
+    if in_words:
         for video, tracks in people.items():
             print(f"{video.path}: {len(tracks)} face(s)")
     elif console.is_terminal:
         console.print(f"{faces} face(s) in {pictures} picture(s)")
-    raise typer.Exit(int(bool(failures)))
 
 
 @app.command()

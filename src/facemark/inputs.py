@@ -90,6 +90,17 @@ def find(argument: str) -> list[Source]:
     return [Source(file, file.relative_to(base)) for file in found]
 
 
+def find_all(arguments: list[str], failed: Callable[[object], None]) -> list[Source]:
+    """The sources that all arguments stand for, each once; why one stands for none is told to ``failed``."""
+    sources = []
+    for argument in arguments:
+        try:
+            sources += find(argument)
+        except (OSError, ValueError) as error:
+            failed(error)
+    return list(dict.fromkeys(sources))
+
+
 def shots(sources: list[Source], failed: Callable[[str], None]) -> Iterator[Shot]:
     """The pictures of all sources; one that cannot be read is told to ``failed`` in a sentence, and left out."""
     for source in sources:
