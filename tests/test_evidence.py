@@ -1,8 +1,10 @@
 """The comparison on poor labels: that labels are spoilt as their names say, and that a tiny cell runs."""
 
+import itertools
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -141,6 +143,23 @@ def test_a_shape_model_leaves_shapes_alone_and_mends_what_is_none():
     assert np.linalg.norm(direct.shaped(shapes + off) - shapes) < np.linalg.norm(off)
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (0.8, 0.1)])
+def test_a_second_fit_mends_what_is_wrong_throughout_and_leaves_alone_what_is_right(some_faces, scale, shift):
+    labels = np.array([face.points for face in some_faces])
+    known = np.random.default_rng(0).random(labels.shape[:2]) < 0.8
+    settings = replace(TINY, views=200)
+    truths = [told[..., :2].numpy() for _, told in methods.views(some_faces, labels, known, settings, 1)]
+
+    class Oracle(methods.Direct):
+        def points(self, images):
+            return scale * truths[next(calls)] + shift
+
+    method, calls = Oracle(), itertools.count()
+    method.finish(some_faces, labels, known, settings, 1)
+    mended = method.refitted(scale * truths[0] + shift)
+    assert np.linalg.norm(mended - truths[0], axis=-1).mean() < 0.01 * (1 - scale) + 1e-9
+
+
 def test_a_mask_says_nothing_around_missing_points():
     points = read_points_of_a_face()
     parsing = methods.Parsing(points[None], 64)
@@ -190,7 +209,7 @@ def test_a_cell_of_each_method_has_all_figures(cells):
     assert {key[2] for key in found} == set(methods.METHODS)
     for (_, _, method, _), each in found.items():
         assert each["faces"] == 8
-        assert set(each["tests"]) == {*faces.TESTS, *([] if method == "parsing" else ["shaped"])}
+        assert set(each["tests"]) == {*faces.TESTS, *([] if method == "parsing" else ["shaped", "refitted"])}
         for figures in each["tests"].values():
             assert set(figures) == set(report.FIGURES)
             assert np.isfinite(list(figures.values())).all()

@@ -69,8 +69,9 @@ def cell(
     """Train and test.
 
     Returns:
-        The figures of each of TESTS, and of the clean one with the points of a direct method ``shaped``; and the points
-        found in the clean test, faces × 68 × 2 in per cent of each face's distance of the outer eye corners.
+        The figures of each of TESTS, and of the clean one with the points of a direct method ``shaped`` and
+        ``refitted``; and the points found in the clean test, faces × 68 × 2 in per cent of each face's distance of the
+        outer eye corners.
     """
     start = time.perf_counter()
     truth = np.array([face.points for face in train])
@@ -78,7 +79,8 @@ def cell(
     truth = np.array([face.points for face in test])
     found = {name: predict(fitted, *tests(test, name, settings.size)) for name in TESTS}
     if isinstance(fitted, Direct):
-        found["shaped"] = predict(fitted, *tests(test, "clean", settings.size), shaped=True)
+        for mend in (fitted.shaped, fitted.refitted):
+            found[mend.__name__] = predict(fitted, *tests(test, "clean", settings.size), mend)
     report = {
         "faces": len(train),
         "rate": rate,
