@@ -1,11 +1,13 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model, synthetic, transforms
@@ -51,6 +53,40 @@ def test_augmentation_depends_on_seed_epoch_and_picture_alone(samples):
     assert torch.equal(image(1, 5), image(1, 5))
     assert not torch.equal(image(1, 5), image(1, 6))
     assert not torch.equal(image(1, 5), image(2, 5))
+
+
+def test_an_interruption_changes_nothing(samples, tmp_path):
+    given = settings(phases=[Phase(size=32, epochs=3)])
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, _):
+            trainer.should_stop = True
+
+    def trained(folder, *callbacks):
+        """The weights after a training, or after what of it was left."""
+        torch.manual_seed(0)
+        task, last = ParsingTask(ParsingNet(), given, [1.0] * len(CLASSES)), folder / "last.ckpt"
+        fit = trainer(given, folder, CSVLogger(folder, name="logs"))
+        fit.callbacks += callbacks
+        fit.fit(task, FaceData(samples, samples, given), ckpt_path=last if last.exists() else None)
+        return fit.current_epoch, task.network.state_dict()
+
+    assert trained(tmp_path / "cut", Stop())[0] == 1
+    (epochs, whole), (_, resumed) = trained(tmp_path / "whole"), trained(tmp_path / "cut")
+    assert epochs == 3
+    for name, weights in resumed.items():
+        assert torch.equal(weights, whole[name]), name
+
+
+def test_batches_hang_on_seed_and_epoch_alone(samples):
+    def shown(epoch, workers=0):
+        data = FaceData(samples, samples, settings(workers=workers))
+        data.trainer = SimpleNamespace(world_size=1, current_epoch=epoch)
+        loader = data.train_dataloader()
+        return [[int(images.sum()) for images, _ in loader] for _ in range(2)]  # Lightning may begin it twice
+
+    first, again = shown(1)
+    assert first == again == shown(1, workers=2)[0]
 
 
 def test_a_plain_share_is_at_most_mirrored(samples):

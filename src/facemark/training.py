@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from facemark import metrics, model, partial_masks, transforms
 from facemark.datasets import Sample, read_image, read_mask, read_points
@@ -151,14 +151,14 @@ class FaceData(L.LightningDataModule):
         faces: Dataset = Faces(samples, phase.size, settings.seed, epoch, phase.plain)
         if epoch is None:  # Lightning's sampler would fill up with pictures that are counted twice
             faces = ConcatDataset([faces, Nothing(-len(faces) % processes, phase.size)])
+        else:  # a loader that shuffles does so anew each time it is begun, which is once more where training goes on
+            faces = Subset(faces, np.random.default_rng((settings.seed, epoch)).permutation(len(faces)).tolist())
         return DataLoader(
             faces,
             settings.batch_size // processes,
-            shuffle=epoch is not None,
             drop_last=epoch is not None and len(samples) > settings.batch_size,
             num_workers=settings.workers,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(settings.seed + (epoch or 0)),
         )
 
     def train_dataloader(self) -> DataLoader:
