@@ -16,14 +16,8 @@ from pathlib import Path
 import numpy as np
 from ts.torch_handler.base_handler import BaseHandler
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from facemark import answer, confine, request, telemetry
-from facemark.images import RequestError
-from facemark.parser import FaceParser, Parse
-from facemark.request import Request
-
-log = logging.getLogger(__name__)
+HERE = Path(__file__).parent
+"""The unpacked archive."""
 
 
 def check(folder: Path) -> None:
@@ -32,6 +26,17 @@ def check(folder: Path) -> None:
         expected, name = line.split("  ", 1)
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
             raise ValueError(f"{name} is not the file that was archived; build the archive again: dvc repro archive")
+
+
+check(HERE)  # before any of its code runs
+sys.path.insert(0, str(HERE))
+
+from facemark import answer, confine, request, telemetry
+from facemark.images import RequestError
+from facemark.parser import FaceParser, Parse
+from facemark.request import Request
+
+log = logging.getLogger(__name__)
 
 
 def headers(context, index: int) -> dict[str, str]:
@@ -45,22 +50,20 @@ class FacemarkHandler(BaseHandler):
     """Loads the parser once and answers batches."""
 
     def initialize(self, context) -> None:
-        """Check the unpacked archive, load weights, landmark model and limits from it, and parse once to warm up.
+        """Load weights, landmark model and limits from the archive, and parse once to warm up.
 
-        From the first, the worker can write to its temporary folder alone, and to the devices that CUDA needs.
+        Before, the worker gives up the right to write but to its temporary folder, and the devices that CUDA needs.
         """
         devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
         if not confine.writes_to(Path(tempfile.gettempdir()), [each for each in devices if not each.is_dir()]):
             log.warning("this system has no Landlock: the worker may write wherever its user may")
-        folder = Path(context.system_properties["model_dir"])
-        check(folder)
         gpu = context.system_properties.get("gpu_id")
         settings = context.model_yaml_config["handler"]
         self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}
-        self.model = json.loads((folder / "model.json").read_text())
+        self.model = json.loads((HERE / "model.json").read_text())
         self.parser = FaceParser(
-            folder / "model.safetensors",
-            folder / "landmarks.npz",
+            HERE / "model.safetensors",
+            HERE / "landmarks.npz",
             device=None if gpu is None else f"cuda:{gpu}",
             flip=settings["flip"],
         )

@@ -54,21 +54,18 @@ def test_its_own_package_goes_before_any_other(packed, tmp_path):
     assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "parser.py")), done.stderr
 
 
-def test_a_file_that_was_changed_is_told_when_it_is_loaded(packed, tmp_path):
+@pytest.mark.parametrize("name", ["model.safetensors", "facemark/answer.py"])
+def test_a_file_that_was_changed_is_told_before_any_of_the_archive_runs(packed, tmp_path, name):
     with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
         mar.extractall(tmp_path)
-    program = (
-        "import handler, types; handler.FacemarkHandler().initialize("
-        "types.SimpleNamespace(system_properties={'model_dir': '.'}))"
-    )
 
     def load() -> subprocess.CompletedProcess:
+        program = "import handler; print('it runs')"
         return subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
 
-    assert "that was archived" not in load().stderr
-    with (tmp_path / "model.safetensors").open("r+b") as file:
-        file.seek(-1, 2)
-        last = file.read(1)[0]
-        file.seek(-1, 2)
-        file.write(bytes([last ^ 1]))
-    assert "model.safetensors is not the file that was archived" in load().stderr
+    assert load().stdout == "it runs\n"
+    with (tmp_path / name).open("ab") as file:
+        file.write(b"\nprint('so does this')\n")
+    done = load()
+    assert f"{name} is not the file that was archived" in done.stderr
+    assert done.stdout == ""
