@@ -165,6 +165,14 @@ def test_tables_are_kept_and_never_mixed(store, request, tmp_path):
         batch.Target(where, "another")
 
 
+@pytest.mark.parametrize("prefix", ["my folder/é", "a%20b", "#1"])
+def test_a_prefix_may_hold_what_addresses_may_not(s3, prefix):
+    write(f"{s3}/{prefix}", 1)
+    files, root, _ = batch.place(f"{s3}/{prefix}")
+    assert batch.pictures(files, root) == [f"{root}/000.jpg"]
+    assert root.endswith(prefix.replace("%20", " "))
+
+
 def test_what_cannot_be_parsed_is_said_in_a_sentence(untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").symlink_to(untrained[0].parent)

@@ -53,6 +53,9 @@ def test_points_of_another_scheme_are_refused(tmp_path):
     (tmp_path / "lapa.txt").write_text("106\n" + "1 2\n" * 106)
     with pytest.raises(ValueError, match="68"):
         read_points(tmp_path / "lapa.txt")
+    (tmp_path / "deep.txt").write_text("68\n" + "1 2\n" * 68 + "1 2 3\n")
+    with pytest.raises(ValueError, match="68 lines x y"):
+        read_points(tmp_path / "deep.txt")
 
 
 def test_hidden_files_are_no_pictures(tmp_path):

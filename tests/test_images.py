@@ -98,6 +98,12 @@ def test_grey_with_alpha_and_transparent_colours_too():
         assert (decode(data) == 255).all(), mode
 
 
+def test_of_16_bit_grey_one_value_may_be_transparent():
+    levels = np.array([[0, 0x0100, 0x0101]], np.uint16)  # the last two look alike
+    found = decode(encoded(Image.fromarray(levels), "PNG", transparency=0x0100))
+    assert found[0, :, 0].tolist() == [0, 255, 1]
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
 def test_cmyk(kind):
     found = decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), kind))

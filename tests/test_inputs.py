@@ -1,12 +1,13 @@
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from test_video import face
 
-from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, Source, batches, find, parsed, shots
+from facemark.inputs import BATCH, BATCH_PIXELS, STDIN, Shot, Source, batches, find, find_all, parsed, shots
 from facemark.parser import Parse
 
 
@@ -65,6 +66,25 @@ def test_a_name_that_is_not_utf8_is_told_and_the_others_are_read(tmp_path):
     (shot,) = shots(find(str(tmp_path)), told.append)
     assert shot.source.path.name == "one.png"
     assert len(told) == 1 and "its name is not UTF-8" in told[0]
+
+
+def test_a_file_that_is_named_twice_is_read_once(album):
+    told = []
+    found = find_all(["a", "a/two.PNG", str(album / "a/b"), "missing.jpg", "nothing*.jpg"], told.append)
+    assert [str(source.name) for source in found] == ["b/three.mp4", "two.PNG", "missing.jpg"]
+    assert [str(error).split(";")[0] for error in told] == ["there are no pictures at nothing*.jpg"]
+
+
+def test_a_video_that_ends_before_its_time_is_told_and_what_there_is_of_it_is_read(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for i in range(30):
+        writer.write(np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    data, told = (tmp_path / "clip.avi").read_bytes(), []
+    assert len(list(shots(find(str(tmp_path / "clip.avi")), told.append))) == 30 and not told
+    (tmp_path / "clip.avi").write_bytes(data[: len(data) // 2])
+    assert 10 < len(list(shots(find(str(tmp_path / "clip.avi")), told.append))) < 20
+    assert len(told) == 1 and "of 30 frames can be read" in told[0]
 
 
 @pytest.mark.parametrize("argument", ["nothing*.jpg", "empty"])

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,14 @@ def test_a_video_comes_back_as_it_was_written(tmp_path):
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 5
     for i, frame in enumerate(frames):
         assert frame.reshape(-1, 3).mean(0) == pytest.approx((40 * i, 200 - 40 * i, 100), abs=8)
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = Writer(Path("12:30.mp4"), 20)
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.close()
+    assert len(list(Video.open(Path("12:30.mp4")).frames())) == 1
 
 
 def test_a_video_that_is_given_up_leaves_nothing(tmp_path):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import quote
 from uuid import uuid4
 
 import cv2
@@ -88,7 +89,7 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
     if "://" not in where:
         return fs.LocalFileSystem(), str(Path(where).absolute()), ""
     try:
-        files, path = fs.FileSystem.from_uri(where)
+        files, path = fs.FileSystem.from_uri(quote(where, safe=":/?&=%"))
     except pa.ArrowInvalid as error:
         raise ValueError(f"{where} is neither a folder nor s3://bucket/prefix") from error
     return files, path, f"{where.split('://')[0]}://"

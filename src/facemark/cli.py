@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import rich
 import typer
 from rich.console import Console
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)  # a photograph may be called [b].jpg
+rich.reconfigure(stderr=True)  # where progress goes
 LICENCE = "code MIT; weights for non-commercial research only, as are those fine-tuned from the released ones"
 
 
@@ -428,7 +430,6 @@ def evaluate(
     - facemark evaluate data --format starter
     """
     import json
-    from contextlib import redirect_stdout
     from tempfile import TemporaryDirectory
 
     from facemark import evaluation
@@ -437,7 +438,7 @@ def evaluate(
 
     dataset, parser = described(folder, format, classes), load_parser()
     try:
-        with TemporaryDirectory() as room, redirect_stdout(sys.stderr):  # where progress goes
+        with TemporaryDirectory() as room:
             found = examine(dataset, Path(room), split)
             for image, why in found.bad:
                 console.print(f"left out {image}: {why}")

@@ -66,13 +66,13 @@ def report(found: Examined) -> Group:
     """What the sound samples hold, all together and in each split: pictures, their sizes, points, classes."""
     splits = {str(name or "no split"): [s for s in found.sound if s.split == name] for name in (*SPLITS, None)}
     splits = {name: held for name, held in splits.items() if held} | {"all": found.sound}
-    facts = Table("", "pictures", "masks", "with points", "faces", "points outside", "smallest", "largest")
+    facts = Table("", "pictures", "masks", "with points", "faces", "points outside", "smallest, largest")
     for name, held in splits.items():
         shapes = [turned_size(s.image) for s in held]
         faces = [read_points(s.points) if s.points else NO_FACES for s in held]
         beyond = sum(outside(each, shape) for each, shape in zip(faces, shapes, strict=True))
         figures = len(held), sum(bool(s.mask) for s in held), sum(bool(s.points) for s in held), sum(map(len, faces))
-        facts.add_row(name, *map(str, (*figures, beyond)), *ends(shapes))
+        facts.add_row(name, *map(str, (*figures, beyond)), "\n".join(ends(shapes)))
 
     counts = {name: np.array([pixels(s) for s in held if s.mask]) for name, held in splits.items()}
     if not len(counts["all"]):
@@ -172,6 +172,7 @@ def outlined(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     """A picture, scaled into a square of TILE pixels, with its points joined."""
     drawn = np.ascontiguousarray(fitted(image))
     placed = (points + 0.5) * (TILE / max(image.shape[:2])) - 0.5
+    placed = placed.clip(-9 * TILE, 10 * TILE)  # OpenCV cannot draw to what lies too far beyond the picture
     for face in placed:
         for which, closed in LINES:
             line = np.array(fixed(face[which]), np.int32)

@@ -95,6 +95,8 @@ def _rgb(picture: Image.Image) -> np.ndarray:
         grey = (np.asarray(picture) >> bits - 8).astype(np.uint8)  # as Pillow reads colours; conversion would clip
         if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
             grey = 255 - grey
+        if (clear := picture.info.get("transparency")) is not None:  # of a PNG, a value that is not there to be seen
+            grey[np.asarray(picture) == clear] = 255
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")

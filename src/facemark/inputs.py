@@ -16,6 +16,8 @@ from facemark.video import Follower, Video
 
 BATCH, BATCH_PIXELS = 8, 20_000_000
 """A batch has no more pictures than this, and no more pixels unless one picture alone has."""
+WHOLE = 0.9
+"""A video of which less than this share can be read is not whole; its file may be a little wrong about its length."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Source:
                 yield Shot(self, frame, number, number / video.fps, video)
             if number < 0:
                 raise ValueError("no frame of the video can be read")
+            if number + 1 < WHOLE * video.length:
+                raise ValueError(f"only {number + 1} of {video.length} frames can be read; the video is cut or damaged")
         else:
             data = sys.stdin.buffer.read() if self.path == STDIN.path else self.path.read_bytes()
             yield Shot(self, images.decode(data, max_bytes=len(data)))
@@ -91,14 +95,15 @@ def find(argument: str) -> list[Source]:
 
 
 def find_all(arguments: list[str], failed: Callable[[object], None]) -> list[Source]:
-    """The sources that all arguments stand for, each once; why one stands for none is told to ``failed``."""
-    sources = []
+    """The sources that all arguments stand for, each file once; why one stands for none is told to ``failed``."""
+    sources: dict[Path, Source] = {}
     for argument in arguments:
         try:
-            sources += find(argument)
+            for source in find(argument):
+                sources.setdefault(source.path.absolute(), source)
         except (OSError, ValueError) as error:
             failed(error)
-    return list(dict.fromkeys(sources))
+    return list(sources.values())
 
 
 def shots(sources: list[Source], failed: Callable[[str], None]) -> Iterator[Shot]:

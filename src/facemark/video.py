@@ -35,7 +35,7 @@ class Video:
         """Look into a file; OSError where it cannot be opened, ValueError where it is no video."""
         with path.open("rb"):
             pass  # OpenCV does not say why
-        capture = cv2.VideoCapture(str(path))
+        capture = _capture(path)
         if not capture.isOpened():
             raise ValueError("it cannot be read as a video; convert it to MP4 with H.264, or give pictures")
         fps = capture.get(cv2.CAP_PROP_FPS)
@@ -43,9 +43,13 @@ class Video:
 
     def frames(self) -> Iterator[np.ndarray]:
         """H × W × 3 RGB uint8 pictures, in their order."""
-        capture = cv2.VideoCapture(str(self.path))
+        capture = _capture(self.path)
         while (read := capture.read())[0]:
             yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+
+
+def _capture(path: Path) -> cv2.VideoCapture:
+    return cv2.VideoCapture(str(path.absolute()))  # what stands before a colon in a name would be a protocol
 
 
 def unfinished(path: Path) -> Path:
@@ -61,7 +65,7 @@ class Writer:
 
     def __init__(self, path: Path, fps: float):
         self.path, self.fps, self.count = path, fps, 0
-        self.partial = unfinished(path)
+        self.partial = unfinished(path).absolute()
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
@@ -84,7 +88,7 @@ class Writer:
         if self._writer is None:
             return
         self._writer.release()
-        written = cv2.VideoCapture(str(self.partial)).get(cv2.CAP_PROP_FRAME_COUNT)
+        written = _capture(self.partial).get(cv2.CAP_PROP_FRAME_COUNT)
         if written < self.count:
             self.discard()
             raise OSError(f"{self.path}: not all of its {self.count} frames could be written; is the disk full?")

@@ -87,7 +87,7 @@ def read_points(path: Path | str) -> np.ndarray:
     try:
         rows = [line.split() for line in Path(path).read_text().splitlines() if line.strip()]
         faces = np.array([row for row in rows if len(row) == 2], np.float32).reshape(-1, 68, 2)
-        counts = [int(row[0]) for row in rows if len(row) == 1]
+        counts = [int(" ".join(row)) for row in rows if len(row) != 2]
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not a landmark file: a line 68, then 68 lines x y, for each face") from error
     if counts != [68] * len(faces):
