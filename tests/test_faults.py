@@ -287,7 +287,7 @@ def test_a_killed_worker_loses_at_most_its_batch_and_comes_back(server, home):
         print(f"service was back {time.monotonic() - killed:.0f} s after the worker was killed")
         replies = [each.result() for each in waiting]
     lost = [reply for reply in replies if reply.status != 200]
-    assert len(lost) <= BATCH
+    assert 1 <= len(lost) <= BATCH
     for reply in lost:
         assert reply.status in (500, 507)  # the second where the front end has seen that it was killed
         assert reply.json == {"code": reply.status, "type": "InternalServerException", "message": "Worker died."}
