@@ -167,8 +167,7 @@ def trial(method: str, rate: float) -> None:
     samples = listed(Path(data["path"]), "train")
     samples = chosen(samples, "clean", len(samples), TRIAL_SEED)
     train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])
-    settings = Settings(**known["train"] | {"updates": known["trial"]["updates"][method]})
-    report, _ = cell(train, held, "clean", method, TRIAL_SEED, settings, rate)
+    report, _ = cell(train, held, "clean", method, TRIAL_SEED, Settings(**known["train"]), rate)
     out = RESULTS / "trials" / method
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{rate:g}.json").write_text(json.dumps({"method": method} | report, indent=1))

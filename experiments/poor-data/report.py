@@ -160,20 +160,30 @@ def lead_table(cells: Cells, source: str) -> str:
 
 
 def slopes_table(cells: Cells, source: str) -> str:
-    """How much the NME grows with each per cent of an axis: of each seed a straight line through the levels it has."""
+    """How much the NME grows with each per cent of an axis, and how much parsing's lead over heatmaps does.
+
+    Of each seed a straight line through the levels that it has, for the lead those that both methods have.
+    """
     rows = []
     for kind in [kind for kind in AXES if kind != "few"]:
-        levels = axis(cells, source, kind)
-        found = []
-        for method in METHODS:
-            lines = defaultdict(list)
-            for level, condition in levels:
-                for seed, cell in seeds(cells, source, condition, method).items():
-                    lines[seed].append((level, cell["tests"]["clean"]["nme"]))
-            found.append(text([np.polyfit(*zip(*line, strict=True), 1)[0] for line in lines.values() if len(line) > 1]))
-        if set(found) != {"–"}:
-            rows.append([AXES[kind], *found])
-    return table(["NME per 1 of", *METHODS], rows)
+        nmes = {method: defaultdict(dict) for method in METHODS}
+        for (level, condition), method in product(axis(cells, source, kind), METHODS):
+            for seed, cell in seeds(cells, source, condition, method).items():
+                nmes[method][seed][level] = cell["tests"]["clean"]["nme"]
+        ours, theirs = nmes["parsing"], nmes["heatmap"]
+        leads = {
+            seed: {level: theirs[seed][level] - ours[seed][level] for level in ours[seed].keys() & theirs[seed].keys()}
+            for seed in ours.keys() & theirs.keys()
+        }
+        found = [[slope(line) for line in each.values() if len(line) > 1] for each in (*nmes.values(), leads)]
+        if any(found):
+            rows.append([AXES[kind], *map(text, found[:-1]), text(found[-1], "+")])
+    return table(["NME per 1 of", *METHODS, "parsing's lead over heatmap"], rows)
+
+
+def slope(line: dict[float, float]) -> float:
+    """The slope of the straight line through values at their levels."""
+    return float(np.polyfit(list(line), list(line.values()), 1)[0])
 
 
 def influence_table(cells: Cells, source: str) -> str:
