@@ -38,7 +38,7 @@ PARAMS = {
     "train.learning_rate": {"train"},
     "calibrate.start_from": {"calibrate"},
     "evaluate.overlays": {"evaluate"},
-    "archive.version": {"archive"},
+    "archive.version": {"evaluate", "archive"},  # the registered model bears it, too
     "promote.nme": set(),
 }
 

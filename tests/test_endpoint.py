@@ -302,6 +302,13 @@ def port_of(endpoint) -> int:
     return int(endpoint.url.split(":")[2].split("/")[0])
 
 
+def test_of_several_addresses_the_last_counts_and_all_of_them_are_reached_on_loopback(tmp_path):
+    lines = "inference_address=http://127.0.0.1:9000\nmetrics_address=http://127.0.0.1:9002\n"
+    (tmp_path / "config.properties").write_text(f"{lines}inference_address=http://0.0.0.0:8080\n")
+    assert serving.address(tmp_path, "inference") == "http://127.0.0.1:8080"
+    assert serving.address(tmp_path, "metrics") == "http://127.0.0.1:9002"
+
+
 STRANGE_MODELS = {
     "from elsewhere": "url=https://example.com/evil.mar",
     "from this machine": "url=file:///etc/passwd",

@@ -297,13 +297,17 @@ def test_an_interval_is_students():
     assert report.text([1.5]) == "1.50" and report.text([]) == "–"
 
 
-def test_a_slope_is_that_of_the_line_through_the_levels():
+def test_a_slope_is_that_of_the_line_through_the_levels_and_a_lead_is_that_of_levels_in_common():
     def made(nme):
         return {"faces": 8, "tests": {"clean": {"nme": nme}}}
 
-    conditions = {"clean": 3.0, "noise-8": 7.0, "noise-16": 11.0}
-    made_up = {("photos", name, "parsing", 1): made(nme) for name, nme in conditions.items()}
-    assert "| 0.50 | – | – |" in report.slopes_table(made_up, "photos")
+    made_up = {
+        **{("photos", name, "parsing", 1): made(nme) for name, nme in (("clean", 3), ("noise-8", 7), ("noise-16", 11))},
+        **{("photos", name, "heatmap", 1): made(nme) for name, nme in (("clean", 4), ("noise-16", 20))},
+        **{("photos", name, "heatmap", 2): made(nme) for name, nme in (("clean", 4), ("noise-8", 4))},
+    }
+    row = "| 0.50 | 0.50 ± 6.35 | – | +0.50 |"  # heatmap: 1 and 0; t is 12.7
+    assert row in report.slopes_table(made_up, "photos")
 
 
 def test_a_change_is_the_mean_distance_of_the_points():

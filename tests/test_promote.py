@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 from clone import TINY
 from conftest import free_port
+from mlflow.exceptions import MlflowException
+from typer.testing import CliRunner
 
 from facemark import registry, synthetic
+from facemark.cli import app
 from facemark.promote import compare, figures
 from facemark.settings import Promote
 
@@ -80,7 +83,53 @@ def test_promoting_packing_and_rolling_back(clone, tmp_path):
     assert "version 1 is champion again" in clone.run("facemark", "rollback")
     assert champion() == "1"
     assert "there is none before it" in clone.run("facemark", "rollback", expect=1)
-    assert "version 2, which was built here, was rolled back" in clone.run("facemark", "promote", expect=1)
+    assert "is version 2, which was rolled back" in clone.run("facemark", "promote", expect=1)
+    clone.change({"evaluate": TINY["evaluate"] | {"overlays": 2}})
+    clone.run("dvc", "repro", "evaluate")  # another version of the same weights
+    assert "is version 2, which was rolled back" in clone.run("facemark", "promote", expect=1)
+    assert champion() == "1"
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """Sets the store of this process and of what it starts, until the test's end."""
+    before = mlflow.get_tracking_uri()
+
+    def use(uri: str) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+
+    yield use
+    mlflow.set_tracking_uri(before)
+
+
+def test_a_store_that_does_not_answer_is_not_one_without_a_champion(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(MlflowException, match="Max retries exceeded"):
+        registry.find("champion")
+    done = CliRunner().invoke(app, ["rollback"])
+    assert (done.exit_code, done.exception.__class__) == (1, SystemExit)
+    assert "Max retries exceeded" in done.stderr
+
+
+def test_rolling_back_passes_over_what_was_rolled_back_and_ends_at_the_first(store, tmp_path):
+    store(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient()
+    client.create_registered_model(registry.NAME)
+    first, second, third = (client.create_model_version(registry.NAME, str(tmp_path)) for _ in range(3))
+    registry.tag(second, {"replaced": "1", "weights.md5": "b"})
+    registry.tag(third, {"replaced": "2"})
+    registry.name(third, registry.CHAMPION)
+    assert [registry.roll_back()[1].version for _ in range(2)] == [second.version, first.version]
+    with pytest.raises(LookupError, match="none before it"):
+        registry.roll_back()
+    assert champion() == "1"
+    assert registry.rolled_back({"weights.md5": "b"}).version == second.version
+    assert registry.rolled_back({"weights.md5": "a"}) is None
+    registry.tag(first, {"replaced": "3"})  # promoted once more, in place of the third, which was rolled back
+    with pytest.raises(LookupError, match="none before it"):
+        registry.roll_back()
 
 
 @pytest.fixture

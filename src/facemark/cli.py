@@ -345,6 +345,7 @@ def demo(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page."
 @app.command()
 def promote() -> None:
     """Make the model built here the registry's champion, unless it is worse than the one that is."""
+    from mlflow.exceptions import MlflowException
     from rich.table import Table
 
     from facemark.promote import promote
@@ -352,7 +353,7 @@ def promote() -> None:
 
     try:
         decision = promote(load_params())
-    except (LookupError, OSError) as error:
+    except (LookupError, OSError, MlflowException) as error:
         raise fail(error) from error
     table = Table("", "champion", "challenger", "limit", "")
     for each in decision.comparisons:
@@ -369,11 +370,13 @@ def promote() -> None:
 @app.command()
 def rollback() -> None:
     """Make the version champion again that the champion replaced."""
+    from mlflow.exceptions import MlflowException
+
     from facemark import registry
 
     try:
         fallen, back = registry.roll_back()
-    except LookupError as error:
+    except (LookupError, MlflowException) as error:
         raise fail(error) from error
     print(f"version {back.version} is champion again, in place of version {fallen.version}")
 
@@ -384,11 +387,13 @@ def archive(
     out: Annotated[Path, typer.Option("--out", "-o", help="The archive to write.")] = Path("build/champion.mar"),
 ) -> None:
     """Pack a registered model for TorchServe; then: facemark serve ARCHIVE."""
+    from mlflow.exceptions import MlflowException
+
     from facemark.stages.archive import from_registry
 
     try:
         from_registry(version, out)
-    except (LookupError, OSError) as error:
+    except (LookupError, OSError, MlflowException) as error:
         raise fail(error) from error
 
 

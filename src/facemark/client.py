@@ -122,7 +122,7 @@ class Client:
             url: of the predictions.
             timeout: seconds to wait for one answer; one that comes late is not asked for again.
         """
-        self.url, self._http = url, httpx2.Client(headers=_authorization(token), timeout=timeout, mounts=_DIRECT)
+        self.url, self._http = url, httpx2.Client(**_settings(token, timeout))
 
     def parse(self, picture: Path | str | bytes, **options: Unpack[Options]) -> Answer:
         """Find the faces of a picture, given by its path or its bytes.
@@ -156,7 +156,7 @@ class AsyncClient:
 
     def __init__(self, token: str, url: str = URL, timeout: float = 60):
         """As of :class:`Client`."""
-        self.url, self._http = url, httpx2.AsyncClient(headers=_authorization(token), timeout=timeout, mounts=_DIRECT)
+        self.url, self._http = url, httpx2.AsyncClient(**_settings(token, timeout))
 
     async def parse(self, picture: Path | str | bytes, **options: Unpack[Options]) -> Answer:
         """As :meth:`Client.parse`."""
@@ -186,8 +186,9 @@ _DIRECT = {"all://127.0.0.1": None, "all://localhost": None}
 """A server on this machine is asked without the proxy that the environment may name."""
 
 
-def _authorization(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+def _settings(token: str, timeout: float) -> dict:
+    waits = httpx2.Timeout(timeout, pool=None)  # for one answer, however many of ours are asked for before it
+    return {"headers": {"Authorization": f"Bearer {token}"}, "timeout": waits, "mounts": _DIRECT}
 
 
 def _request(picture: Path | str | bytes, accept: str, options: Options) -> dict:

@@ -142,8 +142,10 @@ def promote(params: Params) -> Decision:
         champion = None
     if champion and champion.version == version.version:
         raise LookupError(f"version {version.version}, which was built here, is champion already")
-    if registry.ROLLED_BACK in version.tags:
-        raise LookupError(f"version {version.version}, which was built here, was rolled back; build another one")
+    contents = {"weights.md5": registry.md5(WEIGHTS), "landmarks.md5": registry.md5(LANDMARKS)}
+    registry.tag(version, contents)
+    if fallen := registry.rolled_back(contents):
+        raise LookupError(f"what was built here is version {fallen.version}, which was rolled back; build another one")
     registry.name(version, registry.CHALLENGER)
     comparisons = []
     if champion:

@@ -23,6 +23,8 @@ NAME = "facemark"
 CHALLENGER, CHAMPION = "challenger", "champion"
 ROLLED_BACK = "rolled_back"
 """Tag of a champion that was replaced by the one before it; it is not promoted again."""
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow calls it where there is no such model or version, and where no version has such an alias."""
 PACKAGE = Path(facemark.__file__).parent
 OPTIONS = {"mask": DataType.string, "max_faces": DataType.long, "min_score": DataType.double}
 ANSWER = {
@@ -89,12 +91,15 @@ def find(which: str) -> ModelVersion:
 
     Raises:
         LookupError: there is none.
+        MlflowException: the store cannot say.
     """
     tracking.connect()
     client = mlflow.MlflowClient()
     try:
         return (client.get_model_version if which.isdigit() else client.get_model_version_by_alias)(NAME, which)
     except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         raise LookupError(f"the registry has no {NAME} {which}; make one with: facemark promote") from error
 
 
@@ -124,13 +129,25 @@ def parts(model: Path) -> tuple[Path, Path, dict, Path]:
 def roll_back() -> tuple[ModelVersion, ModelVersion]:
     """Make the version champion that the champion replaced; answers the one that was and the one that is.
 
+    Versions that were rolled back themselves are passed over.
+
     Raises:
         LookupError: there is no champion, or none before it.
     """
-    fallen = find(CHAMPION)
-    if "replaced" not in fallen.tags:
-        raise LookupError(f"version {fallen.version} was the first champion; there is none before it to go back to")
-    back = find(fallen.tags["replaced"])
-    name(back, CHAMPION)
+    fallen = back = find(CHAMPION)
+    passed = {None}
+    while back is fallen or ROLLED_BACK in back.tags:
+        passed.add(str(back.version))
+        if back.tags.get("replaced") in passed:
+            raise LookupError(f"version {fallen.version} is champion, and there is none before it to go back to")
+        back = find(back.tags["replaced"])
     tag(fallen, {ROLLED_BACK: "true"})
+    name(back, CHAMPION)
     return fallen, back
+
+
+def rolled_back(contents: dict[str, str]) -> ModelVersion | None:
+    """A version with these tags that was champion and was rolled back, if there is one."""
+    versions = mlflow.MlflowClient().search_model_versions(f"name = '{NAME}'")
+    fallen = [version for version in versions if version.tags.items() >= contents.items()]
+    return next((version for version in fallen if ROLLED_BACK in version.tags), None)

@@ -57,7 +57,7 @@ def dvc(*command: str) -> str:
 
 def stale() -> str | None:
     """A sentence that names the stages which changed since the last evaluation, None where none did."""
-    changed = json.loads(dvc("status", "--json", "evaluate"))
+    changed = json.loads(dvc("status", "--json", "--with-deps", "evaluate"))
     return f"{', '.join(changed)} changed since the last evaluation; run: dvc repro evaluate" if changed else None
 
 

@@ -77,7 +77,7 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         )
     (home / "pid").write_text(str(process.pid))
     try:
-        return wait(process, port, home)
+        return wait(process, home)
     except BaseException:  # also where a person gives up waiting
         end(home)
         raise
@@ -113,27 +113,25 @@ def environment(home: Path) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("TS_")} | mine
 
 
-def wait(process: subprocess.Popen, port: int, home: Path) -> Endpoint:
+def wait(process: subprocess.Popen, home: Path) -> Endpoint:
     """Wait until the worker is ready; RuntimeError where it does not come up."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if process.poll() is not None or "Load model failed" in (home / "server.log").read_text(errors="replace"):
             raise RuntimeError(f"TorchServe could not load the model; {home / 'server.log'} says why")
-        if ready(port, home):
-            token = keys(home)["inference"]["key"]
-            base = f"http://127.0.0.1:{port}"
-            return Endpoint(f"{base}/predictions/{NAME}", f"http://127.0.0.1:{port + 2}/metrics", token)
+        if ready(home):
+            url, metrics = f"{address(home, 'inference')}/predictions/{NAME}", f"{address(home, 'metrics')}/metrics"
+            return Endpoint(url, metrics, keys(home)["inference"]["key"])
         time.sleep(0.5)
     raise RuntimeError(f"the worker was not ready after {PATIENCE} s; {home / 'server.log'} says why")
 
 
-def ready(port: int, home: Path) -> bool:
+def ready(home: Path) -> bool:
     """Whether the management API says that a worker has loaded the model."""
     try:
         token = keys(home)["management"]["key"]
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port + 1}/models/{NAME}", headers={"Authorization": f"Bearer {token}"}
-        )
+        url = f"{address(home, 'management')}/models/{NAME}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
         with LOOPBACK.open(request, timeout=5) as response:
             workers = json.load(response)[0]["workers"]
     except (OSError, urllib.error.URLError, ValueError, KeyError):
@@ -147,9 +145,10 @@ def keys(home: Path) -> dict:
 
 
 def address(home: Path, name: str) -> str:
-    """Where a part of the server of ``home`` listens: the last line that says so counts, as for TorchServe."""
+    """Where this machine reaches a part of the server of ``home``; as for TorchServe, the last line about it counts."""
     settings = (home / "config.properties").read_text()
-    return re.findall(rf"^{name}_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+    said = re.findall(rf"^{name}_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+    return said.replace("//0.0.0.0", "//127.0.0.1")  # which stands for all of its addresses
 
 
 def in_use(port: int) -> bool:

@@ -33,10 +33,12 @@ def run(trial: optuna.Trial, params: Params) -> float:
     with mlflow.start_run(run_name=f"trial {trial.number}", nested=True) as own:
         mlflow.log_params(tracking.flatten({"train": changed.train.model_dump(mode="json")}))
         whole = own.data.tags["mlflow.parentRunId"]
-        done, _ = fit(changed, checkpoints, tracking.Runs(own.info.run_id, whole))
-        best = best_mean_f1(done, changed.train.phases)
+        try:
+            done, _ = fit(changed, checkpoints, tracking.Runs(own.info.run_id, whole))
+            best = best_mean_f1(done, changed.train.phases)
+        finally:  # a trial that was broken off is not gone on with: the next one draws other values
+            shutil.rmtree(checkpoints, ignore_errors=True)
         mlflow.log_metric("best_mean_f1", best)
-    shutil.rmtree(checkpoints)
     return best
 
 

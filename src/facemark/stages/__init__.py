@@ -3,6 +3,7 @@
 import sys
 from types import TracebackType
 
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 
@@ -13,6 +14,8 @@ def tell(kind: type[BaseException], error: BaseException, trace: TracebackType |
         console.print(
             "interrupted; the same command does this stage again, and a training goes on after its last whole epoch"
         )
+    elif issubclass(kind, MlflowException):
+        console.print(f"MLflow's store failed: {error}", style="red")
     elif issubclass(kind, OSError):
         where = f"{error.filename}: " if error.filename else ""
         console.print(f"{where}{error.strerror or error}", style="red")

@@ -11,6 +11,7 @@ import lightning as L
 import mlflow
 import numpy as np
 import torch
+import yaml
 from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model, registry, tracking
@@ -24,10 +25,12 @@ CHECKPOINTS = Path("build/checkpoints")
 
 
 def fingerprint(params: Params) -> str:
-    """A name for this very training: another dataset, start or parameter never resumes its checkpoints."""
+    """A name for this very training: another dataset, start, parameter or code never resumes its checkpoints."""
+    code = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]["train"]["deps"]
+    code = [file for dep in code if dep.startswith("src") for file in (Path(dep), *sorted(Path(dep).rglob("*.py")))]
     state = hashlib.sha256(params.model_dump_json(include={"prepare", "train"}).encode())
     starts = (params.train.start_from, params.train.encoder_weights)
-    for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), *map(Path, starts)]:
+    for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), *map(Path, starts), *code]:
         if path.is_file():
             state.update(path.read_bytes())
     return state.hexdigest()[:16]
@@ -91,6 +94,8 @@ def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[
         for sample in read_index([folder], "train")
     ]
     data = FaceData(weighted, read_index(folders, "val"), settings)
+    if not data.train:
+        raise SystemExit("no dataset has pictures in its train split; add one that has, or lower prepare.splits")
     if not data.val:
         raise SystemExit("no dataset has masks in its val split, by which the best epoch is told; add one that has")
     task = ParsingTask(network, settings, class_weights(pixels(folders)).tolist())
@@ -99,9 +104,10 @@ def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[
         loggers.append(tracking.logger(runs))
     done = trainer(settings, checkpoints, loggers)
     last = checkpoints / f"{LAST}.ckpt"
-    done.fit(task, data, ckpt_path=last if last.exists() else None)
-    if done.interrupted:
-        raise SystemExit("training was interrupted; the same command goes on from the last finished epoch")
+    try:
+        done.fit(task, data, ckpt_path=last if last.exists() else None)
+    except SystemExit as error:  # by which Lightning ends what a person interrupts
+        raise SystemExit("training was interrupted; the same command goes on from the last finished epoch") from error
     return done, network
 
 
