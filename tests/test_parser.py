@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import metrics, parser, synthetic
+from facemark import metrics, overlay, parser, synthetic
 from facemark.geometry import apply, scaled
 from facemark.labels import CLASSES, FLIP, Region
 from facemark.parser import FaceParser, View
@@ -84,6 +84,32 @@ def test_touching_faces_are_told_apart_by_their_noses():
     assert right[53, 130]
 
 
+def test_many_touching_faces_are_told_apart_each_in_a_box_of_its_own():
+    (tall, wide), one = (4, 7), masks(*face(45))[:, 12:90, 10:80]  # cut so that skin touches skin
+    one[Region.SKIN] += one[Region.BACKGROUND]
+    one[Region.BACKGROUND] = 0
+    crowd = np.tile(one, (1, tall, wide))
+    apart = parser.faces_apart(crowd)
+    assert len(apart) == tall * wide
+    for (rows, columns), inside in apart:
+        assert inside.shape == (rows.stop - rows.start, columns.stop - columns.start)
+        assert inside.any(0).all() and inside.any(1).all()
+        assert crowd[Region.NOSE, rows, columns][inside].sum() == one[Region.NOSE].sum()
+    assert sum(inside.sum() for _, inside in apart) == crowd[parser.FACE].sum()
+
+
+@pytest.mark.parametrize("places", [(60,), (60, 130)])
+def test_a_nose_in_two_pieces_is_one(places):
+    lines = [(Region.BACKGROUND, (x + dx, 53), 1) for x in places for dx in range(-8, 9)]
+    regions = masks(*(part for x in places for part in face(x)), *lines)
+    assert cv2.connectedComponents((regions[Region.NOSE] > 0).astype(np.uint8))[0] == 1 + 2 * len(places)
+    apart = parser.faces_apart(regions)
+    assert len(apart) == len(places)
+    for (rows, columns), inside in apart:
+        for part in (Region.R_EYE, Region.L_EYE, Region.U_LIP):
+            assert (regions[part, rows, columns] * inside).any()
+
+
 def test_the_face_in_the_middle_is_left_alone():
     regions = masks(*face(30), *face(100))
     alone = parser.face_alone(regions)
@@ -136,10 +162,31 @@ def test_the_mask_lies_where_the_regions_were_seen():
 
 def test_regions_are_measured_in_the_pictures_pixels():
     crop = masks((Region.SKIN, (100, 50), 40), (Region.NOSE, (60, 40), 10))
-    nose = parser.shapes(crop, np.array([(0.5, 0, 10.0), (0, 0.5, -5.0)]))["nose"]  # from the picture to the crop
+    matrix = np.array([(0.5, 0, 10.0), (0, 0.5, -5.0)])  # from the picture to the crop
+    nose = parser.shapes(crop, matrix, (300, 400))["nose"]
     assert nose.centroid == pytest.approx((100, 90))
     assert nose.area == 4 * (crop[Region.NOSE] > 0).sum()
     assert [*nose.contour.min(0), *nose.contour.max(0)] == pytest.approx((79, 69, 121, 111), abs=2.1)
+
+
+def test_regions_end_where_the_picture_does():
+    crop, matrix = masks((Region.SKIN, (100, 50), 40)), np.array([(1, 0, 0.0), (0, 1, 0.0)])
+    skin = parser.shapes(crop, matrix, (50, 200))["skin"]
+    assert skin.contour[:, 1].max() == pytest.approx(49.5, abs=0.1)
+    assert skin.area == crop[Region.SKIN, :50].sum()
+    assert "skin" not in parser.shapes(crop, matrix, (100, 50))
+
+
+@pytest.mark.parametrize("side", [1280, 1536, 3000])
+def test_what_the_parser_saw_of_a_large_picture_is_what_is_drawn(side, monkeypatch):
+    ids = np.random.default_rng(0).integers(0, len(CLASSES), (parser.LONGEST, 64), np.uint8)
+    regions = (np.arange(len(CLASSES))[:, None, None] == ids).astype(np.float32)
+    mask = parser.paint((side, side // 16), [View(scaled(parser.LONGEST / side), regions)], [])
+    assert mask.shape == (side, side // 16)
+    drawn = []
+    monkeypatch.setattr(overlay, "blend", lambda image, seen: drawn.append(seen) or image)
+    overlay.draw(np.zeros((*mask.shape, 3), np.uint8), parser.Parse(mask, []))
+    assert (drawn[0] == ids[:, : drawn[0].shape[1]]).all()
 
 
 def test_overlap_is_the_share_of_the_smaller_box():

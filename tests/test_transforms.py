@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from facemark import transforms
+from facemark.geometry import centroid
 from facemark.labels import IGNORE, Region
 
 
@@ -31,6 +33,19 @@ def test_resize_fits_the_picture_and_ignores_what_lies_beside(shape):
     share = min(shape) / max(shape)
     assert (fitted["mask"] == Region.HAIR).mean() == pytest.approx(share, abs=0.02)
     assert ((fitted["mask"] == Region.HAIR) == (fitted["image"][..., 0] == 9)).all()
+
+
+@pytest.mark.parametrize("side", [320, 512, 1024, 150])
+def test_a_mask_lies_where_its_picture_does_at_any_size(side):
+    image, mask = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+    cv2.circle(image, (side // 2, side // 3), side // 5, (255, 255, 255), -1)
+    cv2.circle(mask, (side // 2, side // 3), side // 5, int(Region.NOSE), -1)
+    fitted = transforms.resize(192)(image=image, mask=mask)
+    seen, told = (
+        centroid(fitted["image"][..., 0].astype(float)),
+        centroid((fitted["mask"] == Region.NOSE).astype(float)),
+    )
+    assert told == pytest.approx(seen, abs=0.15)
 
 
 def augmented(size: int, seed: int, image: np.ndarray, mask: np.ndarray) -> dict:

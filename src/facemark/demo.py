@@ -260,7 +260,7 @@ def picture(image: np.ndarray, found: Answer) -> str:
     size = size_at(image.shape, scale)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    mask = cv2.resize(found.mask.ids(), size, interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(found.mask.ids(), size, interpolation=cv2.INTER_NEAREST_EXACT)
     seen = [region for region in range(1, len(CLASSES)) if (mask == region).any()]
     several = len(found.faces) > 1
     svg = "".join(

@@ -47,7 +47,7 @@ def draw(image: np.ndarray, parse: Parse, numbers: bool = False) -> np.ndarray:
     """
     mask, shrink = parse.mask, LONGEST / max(parse.mask.shape)
     if shrink < 1:  # the parser sees no more than this, and what it saw is enlarged in steps
-        mask = cv2.resize(mask, size_at(mask.shape, shrink), interpolation=cv2.INTER_NEAREST)
+        mask = cv2.resize(mask, size_at(mask.shape, shrink), interpolation=cv2.INTER_NEAREST_EXACT)
     drawn = blend(image, mask)
     for face in parse.faces:
         _draw_face(drawn, face, numbers)

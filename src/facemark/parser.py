@@ -4,6 +4,7 @@ A coarse parse of the whole picture finds the faces; each is cut out upright, in
 trained on, and parsed again; its regions give its points and refine the picture's mask.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,8 @@ SAME = 0.5
 """Of two faces that share this much of the smaller one's box, only the surer one is kept."""
 MOST = 100
 """Places in one picture that are looked at closer, those with the most evidence."""
+TOGETHER = 32
+"""Faces that are looked at closer at once, of several pictures, some 30 MB each at 320 pixels."""
 LIKELY, WANTED = 0.3, 0.5
 """Evidence under which a place is not looked at closer, and under which a portrait shows no face."""
 CLEAR = 0.85
@@ -117,19 +120,37 @@ class FaceParser:
 
     def __call__(self, images: list[np.ndarray]) -> list[Parse]:
         """Parse H × W × 3 RGB uint8 pictures of any sizes."""
-        coarse, found = self.portraits(images)
-        return [self._parse(*each) for each in zip(images, coarse, found, strict=True)]
+        return [self._parse(*each) for part in self._parts(images) for each in zip(*part, strict=True)]
 
     def portraits(self, images: list[np.ndarray]) -> tuple[list[list[View]], list[list[View]]]:
         """The coarse views of each picture, and the upright portraits of all that may be faces in it."""
+        coarse, found = [], []
+        for _, views, crops in self._parts(images):
+            coarse += views
+            found += crops
+        return coarse, found
+
+    def _parts(self, images: list[np.ndarray]) -> Iterator[tuple[list[np.ndarray], list[list[View]], list[list[View]]]]:
+        """The pictures, their coarse views and their portraits: as many at a time as have TOGETHER faces, or one."""
         coarse = self._coarse(images, turns=[0])
-        found = self._closer(images, [candidates(views) for views in coarse])
+        frames, start = [candidates(views) for views in coarse], 0
+        for end in range(1, len(images) + 1):
+            if end == len(images) or sum(map(len, frames[start : end + 1])) > TOGETHER:
+                part = slice(start, end)
+                yield images[part], coarse[part], self._found(images[part], coarse[part], frames[part])
+                start = end
+
+    def _found(
+        self, images: list[np.ndarray], coarse: list[list[View]], frames: list[list[np.ndarray]]
+    ) -> list[list[View]]:
+        """The portraits of each picture in its frames; where they show no clear face, in those of its other ways up."""
+        found = self._closer(images, frames)
         unclear = [i for i, crops in enumerate(found) if not any(self._clear(crop) for crop in crops)]
         # one at a time: what is seen of a picture the other ways up takes 0.3 GB, and its frames are all that is needed
         frames = [candidates([*coarse[i], *self._coarse([images[i]], turns=[1, 2, 3])[0]]) for i in unclear]
         for i, crops in zip(unclear, self._closer([images[i] for i in unclear], frames), strict=True):
             found[i] = crops
-        return coarse, found
+        return found
 
     def _clear(self, crop: View) -> bool:
         """Whether a portrait is so surely of a face that no other way up need be tried."""
@@ -163,20 +184,23 @@ class FaceParser:
 
     def _parse(self, image: np.ndarray, coarse: list[View], crops: list[View]) -> Parse:
         """Measure the faces and paint the mask."""
-        kept = self.measure(crops)
+        kept = self.measure(crops, image.shape[:2])
         faces = sorted((face for face, _ in kept), key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
         return Parse(paint(image.shape[:2], coarse, [crop for _, crop in kept]), faces)
 
-    def measure(self, crops: list[View]) -> list[tuple[Face, View]]:
-        """The faces in a picture's portraits, each with its own: the surest of those that overlap, if sure enough."""
-        found = sorted(((self._face(crop), crop) for crop in crops), key=lambda each: -each[0].score)
+    def measure(self, crops: list[View], shape: tuple[int, int]) -> list[tuple[Face, View]]:
+        """The faces in the portraits of a picture of this height and width, each with its own.
+
+        Of those that overlap the surest counts, if it is sure enough.
+        """
+        found = sorted(((self._face(crop, shape), crop) for crop in crops), key=lambda each: -each[0].score)
         kept: list[tuple[Face, View]] = []
         for face, crop in found:
             if face.score >= SURE and all(overlap(face.box, other.box) < SAME for other, _ in kept):
                 kept.append((face, crop))
         return kept
 
-    def _face(self, crop: View) -> Face:
+    def _face(self, crop: View, shape: tuple[int, int]) -> Face:
         matrix = crop_matrix(crop.matrix, self.size)
         back = invert(matrix)
         points, scores = self.landmarks(crop.regions)
@@ -194,7 +218,7 @@ class FaceParser:
             scores=scores.astype(np.float32),
             pupils=np.array(centres[:2], np.float32),
             mouth_center=np.array(centres[2], np.float32),
-            regions=shapes(crop.regions, matrix),
+            regions=shapes(crop.regions, matrix, shape),
         )
 
 
@@ -275,11 +299,37 @@ def faces_apart(regions: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarr
         if len(inside) < 2:
             apart.append((box, face))
             continue
-        columns, rows = np.meshgrid(np.arange(left, left + width), np.arange(top, top + height))
-        offsets = np.stack([columns, rows], -1)[:, :, None] - nose_centres[inside]
-        nearest = np.argmin((offsets**2).sum(3), 2)
-        apart += [(box, face & (nearest == k)) for k in range(len(inside))]
+        inside = sorted(inside, key=lambda n: -areas[n])[:MOST]
+        nearest = nearest_nose(regions[:, box[0], box[1]], face, nose_centres[inside] - (left, top))
+        for k in np.unique(nearest[face]):
+            piece = face & (nearest == k)
+            (y0, y1), (x0, x1) = (np.flatnonzero(piece.any(axis))[[0, -1]] + (0, 1) for axis in (1, 0))
+            apart.append(((slice(top + y0, top + y1), slice(left + x0, left + x1)), piece[y0:y1, x0:x1]))
     return apart
+
+
+def nearest_nose(regions: np.ndarray, face: np.ndarray, noses: np.ndarray) -> np.ndarray:
+    """Which of K × 2 nose centres is nearest to each pixel of an H × W face region, H × W indices.
+
+    What lies across a nose makes two of it: one has eyes and no lips, the other lips and no eyes. They count as one.
+    """
+    rows, columns = np.indices(face.shape, np.float32)
+    nearest, least = np.zeros(face.shape, int), np.full(face.shape, np.inf, np.float32)
+    for k, (x, y) in enumerate(noses):
+        away = (columns - x) ** 2 + (rows - y) ** 2
+        nearest[away < least] = k
+        least = np.minimum(least, away)
+    eyes, lips = (
+        np.bincount(nearest[face & (regions[parts].sum(0) >= LEVEL)], minlength=len(noses)) >= DOT
+        for parts in (EYES, LIPS)
+    )
+    lower = set(np.flatnonzero(lips & ~eyes))
+    for upper in np.flatnonzero(eyes & ~lips):
+        if lower:
+            other = min(lower, key=lambda k: np.linalg.norm(noses[k] - noses[upper]))
+            lower.remove(other)
+            nearest[nearest == other] = upper
+    return nearest
 
 
 def portrait(regions: np.ndarray) -> np.ndarray | None:
@@ -370,10 +420,13 @@ def upright(view: View) -> np.ndarray:
     return view.matrix if own is None else chain(own, crop_matrix(view.matrix, size))
 
 
-def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
-    """Area, centroid and contour, in the picture, of each region seen in a portrait."""
+def shapes(crop: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> dict[str, RegionShape]:
+    """Area, centroid and contour of each region seen in a portrait, in a picture of this height and width."""
     back = invert(matrix)
     scale = abs(np.linalg.det(back[:, :2]))
+    rows, columns = np.indices(crop.shape[1:])
+    places = apply(back, np.stack([columns, rows], -1))
+    crop = crop * ((places >= -0.5) & (places <= np.array(shape[::-1]) - 0.5)).all(-1)  # beyond it nothing is seen
     ids = crop.argmax(0)
     found = {}
     for region in range(1, len(CLASSES)):
@@ -389,7 +442,7 @@ def shapes(crop: np.ndarray, matrix: np.ndarray) -> dict[str, RegionShape]:
 def paint(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:
     """The mask, H × W class ids, of a picture of this height and width."""
     ids = blend(shape, coarse, crops).argmax(0).astype(np.uint8)
-    return cv2.resize(ids, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(ids, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def blend(shape: tuple[int, int], coarse: list[View], crops: list[View]) -> np.ndarray:

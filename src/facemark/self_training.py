@@ -48,11 +48,11 @@ def filled(
     say of that one that it is none.
     """
     (coarse,), (crops,) = parser.portraits([image])
-    kept = parser.measure(crops)
+    kept = parser.measure(crops, image.shape[:2])
     regions = blend(image.shape[:2], coarse, [crop for _, crop in kept])
     size = regions.shape[:0:-1]
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    partial = cv2.resize(partial, size, interpolation=cv2.INTER_NEAREST)
+    partial = cv2.resize(partial, size, interpolation=cv2.INTER_NEAREST_EXACT)
     box = np.r_[points.min(0), points.max(0)]
     found = any(overlap(face.box, box) >= SAME for face, _ in kept)
     return image, fill(partial, regions) if found else partial

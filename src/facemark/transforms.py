@@ -18,7 +18,7 @@ def resize(size: int) -> A.Compose:
     """Fit picture and mask into ``size`` × ``size`` pixels; what lies beside them is ignored."""
     return A.Compose(
         [
-            A.LongestMaxSize(size, interpolation=cv2.INTER_AREA),
+            A.LongestMaxSize(size, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_NEAREST_EXACT),
             A.PadIfNeeded(size, size, border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=IGNORE),
         ]
     )
