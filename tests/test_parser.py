@@ -110,6 +110,12 @@ def test_a_nose_in_two_pieces_is_one(places):
             assert (regions[part, rows, columns] * inside).any()
 
 
+def test_a_masked_and_an_eyeless_person_side_by_side_are_two():
+    masked = [part for part in face(60) if part[0] != Region.U_LIP]
+    eyeless = [part for part in face(130) if part[0] not in parser.EYES]
+    assert len(parser.faces_apart(masks(*masked, *eyeless))) == 2
+
+
 def test_the_face_in_the_middle_is_left_alone():
     regions = masks(*face(30), *face(100))
     alone = parser.face_alone(regions)
@@ -214,7 +220,9 @@ def test_no_pictures_no_answers(untaught):
     assert untaught([]) == []
 
 
-def test_a_batch_is_what_its_pictures_are_alone(taught):
+@pytest.mark.parametrize("together", [1, parser.TOGETHER])
+def test_a_batch_is_what_its_pictures_are_alone(taught, monkeypatch, together):
+    monkeypatch.setattr(parser, "TOGETHER", together)
     images = [image for image, _ in portraits(2)]
     images[1] = images[1][:-30]
     for together, image in zip(taught(images), images, strict=True):

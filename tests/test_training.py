@@ -1,4 +1,5 @@
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,6 +201,19 @@ def test_a_short_training_may_keep_the_statistics_it_starts_from(samples, tmp_pa
     fit = trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
     fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceData(samples, samples, given))
     assert (not torch.equal(network.unet.encoder.bn1.running_mean, before)) == moved
+
+
+def test_other_code_is_another_training(tmp_path, monkeypatch):
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(name, tmp_path)
+    shutil.copytree("src", tmp_path / "src")
+    monkeypatch.chdir(tmp_path)
+    before = fingerprint(load_params())
+    for name, other in (("cli.py", False), ("transforms.py", True), ("datasets/lapa.py", True)):
+        with Path("src/facemark", name).open("a") as file:
+            file.write("# edited\n")
+        assert (fingerprint(load_params()) != before) == other
+        before = fingerprint(load_params())
 
 
 def test_another_weight_or_start_is_another_training(tmp_path):

@@ -89,7 +89,7 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
     if "://" not in where:
         return fs.LocalFileSystem(), str(Path(where).absolute()), ""
     try:
-        files, path = fs.FileSystem.from_uri(quote(where, safe=":/?&=%"))
+        files, path = fs.FileSystem.from_uri(quote(where, safe=":/?&=%@"))
     except pa.ArrowInvalid as error:
         raise ValueError(f"{where} is neither a folder nor s3://bucket/prefix") from error
     return files, path, f"{where.split('://')[0]}://"

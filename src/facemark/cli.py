@@ -345,15 +345,15 @@ def demo(port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page."
 @app.command()
 def promote() -> None:
     """Make the model built here the registry's champion, unless it is worse than the one that is."""
-    from mlflow.exceptions import MlflowException
     from rich.table import Table
 
+    from facemark import registry
     from facemark.promote import promote
     from facemark.settings import load_params
 
     try:
         decision = promote(load_params())
-    except (LookupError, OSError, MlflowException) as error:
+    except registry.FAILURES as error:
         raise fail(error) from error
     table = Table("", "champion", "challenger", "limit", "")
     for each in decision.comparisons:
@@ -370,13 +370,11 @@ def promote() -> None:
 @app.command()
 def rollback() -> None:
     """Make the version champion again that the champion replaced."""
-    from mlflow.exceptions import MlflowException
-
     from facemark import registry
 
     try:
         fallen, back = registry.roll_back()
-    except (LookupError, MlflowException) as error:
+    except registry.FAILURES as error:
         raise fail(error) from error
     print(f"version {back.version} is champion again, in place of version {fallen.version}")
 
@@ -387,13 +385,12 @@ def archive(
     out: Annotated[Path, typer.Option("--out", "-o", help="The archive to write.")] = Path("build/champion.mar"),
 ) -> None:
     """Pack a registered model for TorchServe; then: facemark serve ARCHIVE."""
-    from mlflow.exceptions import MlflowException
-
+    from facemark import registry
     from facemark.stages.archive import from_registry
 
     try:
         from_registry(version, out)
-    except (LookupError, OSError, MlflowException) as error:
+    except registry.FAILURES as error:
         raise fail(error) from error
 
 

@@ -47,7 +47,10 @@ class Source:
             if number < 0:
                 raise ValueError("no frame of the video can be read")
             if number + 1 < WHOLE * video.length:
-                raise ValueError(f"only {number + 1} of {video.length} frames can be read; the video is cut or damaged")
+                raise ValueError(
+                    f"only {number + 1} of the {video.length} frames that it names can be read; it is cut or damaged, "
+                    "or was trimmed without being encoded anew"
+                )
         else:
             data = sys.stdin.buffer.read() if self.path == STDIN.path else self.path.read_bytes()
             yield Shot(self, images.decode(data, max_bytes=len(data)))

@@ -6,6 +6,7 @@ trained on, and parsed again; its regions give its points and refine the picture
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -146,10 +147,9 @@ class FaceParser:
         """The portraits of each picture in its frames; where they show no clear face, in those of its other ways up."""
         found = self._closer(images, frames)
         unclear = [i for i, crops in enumerate(found) if not any(self._clear(crop) for crop in crops)]
-        # one at a time: what is seen of a picture the other ways up takes 0.3 GB, and its frames are all that is needed
-        frames = [candidates([*coarse[i], *self._coarse([images[i]], turns=[1, 2, 3])[0]]) for i in unclear]
-        for i, crops in zip(unclear, self._closer([images[i] for i in unclear], frames), strict=True):
-            found[i] = crops
+        for i in unclear:  # one at a time: what is seen of a picture the other ways up takes 0.3 GB
+            turned = candidates([*coarse[i], *self._coarse([images[i]], turns=[1, 2, 3])[0]])
+            (found[i],) = self._closer([images[i]], [turned])
         return found
 
     def _clear(self, crop: View) -> bool:
@@ -311,7 +311,8 @@ def faces_apart(regions: np.ndarray) -> list[tuple[tuple[slice, slice], np.ndarr
 def nearest_nose(regions: np.ndarray, face: np.ndarray, noses: np.ndarray) -> np.ndarray:
     """Which of K × 2 nose centres is nearest to each pixel of an H × W face region, H × W indices.
 
-    What lies across a nose makes two of it: one has eyes and no lips, the other lips and no eyes. They count as one.
+    What lies across a nose makes two of it: one with eyes and no lips, the other with lips and no eyes, much closer to
+    each other than eyes and lips are. They count as one.
     """
     rows, columns = np.indices(face.shape, np.float32)
     nearest, least = np.zeros(face.shape, int), np.full(face.shape, np.inf, np.float32)
@@ -319,17 +320,22 @@ def nearest_nose(regions: np.ndarray, face: np.ndarray, noses: np.ndarray) -> np
         away = (columns - x) ** 2 + (rows - y) ** 2
         nearest[away < least] = k
         least = np.minimum(least, away)
-    eyes, lips = (
-        np.bincount(nearest[face & (regions[parts].sum(0) >= LEVEL)], minlength=len(noses)) >= DOT
-        for parts in (EYES, LIPS)
+    (eyes, eyed), (lips, lipped) = (
+        middles(nearest, face & (regions[parts].sum(0) >= LEVEL), len(noses)) for parts in (EYES, LIPS)
     )
-    lower = set(np.flatnonzero(lips & ~eyes))
-    for upper in np.flatnonzero(eyes & ~lips):
-        if lower:
-            other = min(lower, key=lambda k: np.linalg.norm(noses[k] - noses[upper]))
-            lower.remove(other)
-            nearest[nearest == other] = upper
+    for upper, lower in product(np.flatnonzero(eyed & ~lipped), np.flatnonzero(lipped & ~eyed)):
+        if np.linalg.norm(noses[upper] - noses[lower]) < 0.5 * np.linalg.norm(eyes[upper] - lips[lower]):
+            nearest[nearest == lower] = upper
     return nearest
+
+
+def middles(cells: np.ndarray, seen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centroid (x, y) of what is seen in each of so many cells, K × 2, and whether it is enough, for H × W indices."""
+    rows, columns = np.nonzero(seen)
+    which = cells[rows, columns]
+    pixels = np.bincount(which, minlength=count)
+    sums = np.stack([np.bincount(which, places, count) for places in (columns, rows)], -1)
+    return sums / pixels.clip(1)[:, None], pixels >= DOT
 
 
 def portrait(regions: np.ndarray) -> np.ndarray | None:
@@ -433,9 +439,9 @@ def shapes(crop: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> dict
         inside = ids == region
         line = outline(crop[region])
         if inside.sum() >= 4 and len(line) >= 4:
-            line = line[:: 1 + len(line) // CONTOUR]
+            line = apply(back, line[:: 1 + len(line) // CONTOUR]).clip(-0.5, np.array(shape[::-1]) - 0.5)
             centre = apply(back, centroid(np.where(inside, crop[region], 0)))
-            found[CLASSES[region]] = RegionShape(float(inside.sum() * scale), centre, apply(back, line))
+            found[CLASSES[region]] = RegionShape(float(inside.sum() * scale), centre, line)
     return found
 
 

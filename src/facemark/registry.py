@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Map, ParamSchema, ParamSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
 import facemark
 from facemark import synthetic, tracking
@@ -25,6 +26,8 @@ ROLLED_BACK = "rolled_back"
 """Tag of a champion that was replaced by the one before it; it is not promoted again."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow calls it where there is no such model or version, and where no version has such an alias."""
+FAILURES = (LookupError, OSError, MlflowException, SQLAlchemyError)
+"""What may come out of here: there is no such version, or the store, over HTTP or in a database, cannot say."""
 PACKAGE = Path(facemark.__file__).parent
 OPTIONS = {"mask": DataType.string, "max_faces": DataType.long, "min_score": DataType.double}
 ANSWER = {
@@ -91,7 +94,7 @@ def find(which: str) -> ModelVersion:
 
     Raises:
         LookupError: there is none.
-        MlflowException: the store cannot say.
+        MlflowException, SQLAlchemyError: the store cannot say.
     """
     tracking.connect()
     client = mlflow.MlflowClient()

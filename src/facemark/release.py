@@ -3,6 +3,7 @@
 Refuses what was not evaluated, and what is worse than the weights released before.
 """
 
+import filecmp
 import json
 import math
 import shutil
@@ -55,9 +56,17 @@ def dvc(*command: str) -> str:
     return done.stdout
 
 
+def by_release(change: dict | str) -> bool:
+    """Whether a change that DVC tells of is that the released weights are those that were built here."""
+    built = {str(RELEASED / file.name): file for file in (WEIGHTS, LANDMARKS)}
+    files = change.get("changed deps") if isinstance(change, dict) else None
+    return bool(files) and all(file in built and filecmp.cmp(file, built[file], shallow=False) for file in files)
+
+
 def stale() -> str | None:
     """A sentence that names the stages which changed since the last evaluation, None where none did."""
-    changed = json.loads(dvc("status", "--json", "--with-deps", "evaluate"))
+    status = json.loads(dvc("status", "--json", "--with-deps", "evaluate"))
+    changed = [stage for stage, changes in status.items() if not all(map(by_release, changes))]
     return f"{', '.join(changed)} changed since the last evaluation; run: dvc repro evaluate" if changed else None
 
 

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler, Subset
 
 from facemark import metrics, model, partial_masks, transforms
 from facemark.datasets import Sample, read_image, read_mask, read_points
@@ -146,16 +146,19 @@ class FaceData(L.LightningDataModule):
         self.settings = settings
 
     def _loader(self, samples: list[Sample], epoch: int | None) -> DataLoader:
-        settings, processes = self.settings, self.trainer.world_size
+        settings, processes, sampler = self.settings, self.trainer.world_size, None
         phase = phase_at(settings.phases, self.trainer.current_epoch)
         faces: Dataset = Faces(samples, phase.size, settings.seed, epoch, phase.plain)
         if epoch is None:  # Lightning's sampler would fill up with pictures that are counted twice
             faces = ConcatDataset([faces, Nothing(-len(faces) % processes, phase.size)])
         else:  # a loader that shuffles does so anew each time it is begun, which is once more where training goes on
             faces = Subset(faces, np.random.default_rng((settings.seed, epoch)).permutation(len(faces)).tolist())
+            if processes > 1:  # Lightning's sampler would shuffle once more
+                sampler = DistributedSampler(faces, processes, self.trainer.global_rank, shuffle=False)
         return DataLoader(
             faces,
             settings.batch_size // processes,
+            sampler=sampler,
             drop_last=epoch is not None and len(samples) > settings.batch_size,
             num_workers=settings.workers,
             pin_memory=torch.cuda.is_available(),

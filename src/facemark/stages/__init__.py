@@ -5,6 +5,7 @@ from types import TracebackType
 
 from mlflow.exceptions import MlflowException
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 
 def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -14,7 +15,7 @@ def tell(kind: type[BaseException], error: BaseException, trace: TracebackType |
         console.print(
             "interrupted; the same command does this stage again, and a training goes on after its last whole epoch"
         )
-    elif issubclass(kind, MlflowException):
+    elif issubclass(kind, (MlflowException, SQLAlchemyError)):
         console.print(f"MLflow's store failed: {error}", style="red")
     elif issubclass(kind, OSError):
         where = f"{error.filename}: " if error.filename else ""

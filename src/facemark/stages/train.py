@@ -81,7 +81,7 @@ def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[
     """Train the network, or go on from the checkpoints; answers the trainer when all is done.
 
     Raises:
-        SystemExit: there is nothing to validate on, or training was interrupted.
+        SystemExit: there is nothing to train or to validate on, or training was interrupted.
     """
     settings = params.train
     L.seed_everything(settings.seed, workers=True, verbose=False)
@@ -104,10 +104,7 @@ def fit(params: Params, checkpoints: Path, runs: tracking.Runs | None) -> tuple[
         loggers.append(tracking.logger(runs))
     done = trainer(settings, checkpoints, loggers)
     last = checkpoints / f"{LAST}.ckpt"
-    try:
-        done.fit(task, data, ckpt_path=last if last.exists() else None)
-    except SystemExit as error:  # by which Lightning ends what a person interrupts
-        raise SystemExit("training was interrupted; the same command goes on from the last finished epoch") from error
+    done.fit(task, data, ckpt_path=last if last.exists() else None)
     return done, network
 
 
@@ -115,7 +112,15 @@ def train(params: Params) -> None:
     """Train, or go on training, and write the result; every process of a distributed training runs this."""
     checkpoints = CHECKPOINTS / fingerprint(params)
     with tracking.stage("train", params.of_stages()) as runs:
-        done, network = fit(params, checkpoints, runs)
+        try:
+            done, network = fit(params, checkpoints, runs)
+        except SystemExit as error:
+            if error.code != 1:
+                raise
+            # by which Lightning ends what a person interrupts
+            raise SystemExit(
+                "training was interrupted; the same command goes on from the last finished epoch"
+            ) from error
         if done.is_global_zero:
             figures = write(done, network, params.train.phases, checkpoints / "logs")
             mlflow.log_metrics(tracking.flatten(figures, "train/"), run_id=runs.whole)
