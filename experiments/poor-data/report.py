@@ -49,6 +49,8 @@ LEADS = {
 }
 """What parsing may lead in: a figure, the rival's test and its own."""
 COLOURS = dict(zip(METHODS, ("tab:blue", "tab:orange", "tab:green"), strict=True))
+CURVES = [*((method, "clean") for method in METHODS), ("heatmap", "refitted")]
+"""Method and test of each curve."""
 Cells = dict[tuple[str, str, str, int], dict]
 """By source, condition, method and seed: a cell's JSON, and under ``change`` what one bad face changed there."""
 
@@ -216,13 +218,14 @@ def plot(cells: Cells, source: str, out: Path) -> None:
     for row, figure_name in zip(grid, ("nme", "beyond20"), strict=True):
         for axes, kind in zip(row, kinds, strict=True):
             levels = axis(cells, source, kind)
-            for method in METHODS:
-                found = [(x, values(cells, source, c, method, figure_name)) for x, c in levels]
+            for method, test in CURVES:
+                found = [(x, values(cells, source, c, method, figure_name, test)) for x, c in levels]
                 found = [(x, *interval(each)) for x, each in found if each]
                 if found:
                     x, mean, half = np.array(found).T
+                    label, style = (method, "o-") if test == "clean" else (f"{method}, {test}", "s--")
                     axes.errorbar(
-                        x, mean, np.nan_to_num(half), label=method, color=COLOURS[method], marker="o", capsize=3
+                        x, mean, np.nan_to_num(half), fmt=style, label=label, color=COLOURS[method], capsize=3
                     )
             if kind == "few":
                 axes.set_xscale("log")
