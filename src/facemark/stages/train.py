@@ -11,7 +11,6 @@ import lightning as L
 import mlflow
 import numpy as np
 import torch
-import yaml
 from lightning.pytorch.loggers import CSVLogger
 
 from facemark import model, registry, tracking
@@ -26,10 +25,8 @@ CHECKPOINTS = Path("build/checkpoints")
 
 def fingerprint(params: Params) -> str:
     """A name for this very training: another dataset, start, parameter or code never resumes its checkpoints."""
-    code = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]["train"]["deps"]
-    code = [file for dep in code if dep.startswith("src") for file in (Path(dep), *sorted(Path(dep).rglob("*.py")))]
     state = hashlib.sha256(params.model_dump_json(include={"prepare", "train"}).encode())
-    starts = (params.train.start_from, params.train.encoder_weights)
+    starts, code = (params.train.start_from, params.train.encoder_weights), sorted(registry.PACKAGE.rglob("*.py"))
     for path in [*(PREPARED / name / "index.csv" for name in params.prepare.datasets), *map(Path, starts), *code]:
         if path.is_file():
             state.update(path.read_bytes())
