@@ -84,7 +84,7 @@ def test_promoting_packing_and_rolling_back(clone, tmp_path):
     assert champion() == "1"
     assert "there is none before it" in clone.run("facemark", "rollback", expect=1)
     assert "is version 2, which was rolled back" in clone.run("facemark", "promote", expect=1)
-    clone.change({"evaluate": TINY["evaluate"] | {"overlays": 2}})
+    clone.change({"evaluate": TINY["evaluate"] | {"overlays": 4}})
     clone.run("dvc", "repro", "evaluate")  # another version of the same weights
     assert "is version 2, which was rolled back" in clone.run("facemark", "promote", expect=1)
     assert champion() == "1"
