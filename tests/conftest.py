@@ -1,5 +1,4 @@
 import socket
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -9,9 +8,8 @@ from clone import Clone
 
 from facemark import model, serving, synthetic
 from facemark.landmarks import LandmarkModel
+from facemark.settings import RELEASED
 from facemark.stages.archive import archive
-
-RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
 
 
 def shapes() -> np.ndarray:
