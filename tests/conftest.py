@@ -1,5 +1,6 @@
 import socket
 
+import cv2
 import mlflow
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from clone import Clone
 
 from facemark import model, serving, synthetic
+from facemark.datasets import write_points
 from facemark.landmarks import LandmarkModel
 from facemark.settings import RELEASED
 from facemark.stages.archive import archive
@@ -28,6 +30,29 @@ def untrained(tmp_path_factory):
     model.save(network, folder / "model.safetensors", 64)
     LandmarkModel.blank(shapes()).save(folder / "landmarks.npz")
     return folder / "model.safetensors", folder / "landmarks.npz"
+
+
+@pytest.fixture
+def landmarks(tmp_path):
+    """One drawn face 30 times, in several sizes and turns, 24 times in train, with points alone.
+
+    Point 30 of the first of each split lies far off; all points of the second have changed places.
+    """
+    root, rng, drawn = tmp_path / "faces", np.random.default_rng(1), synthetic.draw(0).points[0].astype(float)
+    drawn -= drawn.mean(0)
+    for i in range(30):
+        folder, turn = root / ("train" if i < 24 else "val"), rng.normal(0, 0.5)
+        for part in ("images", "landmarks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        matrix = rng.uniform(0.8, 1.2) * np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
+        face = drawn @ matrix.T + 300
+        if i in (0, 24):
+            face[30] = 50, 60
+        if i == 1:
+            face[:] = rng.permutation(face)
+        cv2.imwrite(str(folder / f"images/{i:02}.jpg"), np.zeros((600, 600, 3), np.uint8))
+        write_points(folder / f"landmarks/{i:02}.txt", face[None])
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark.datasets import Sample, read_index
+from facemark.datasets import Sample, read_index, read_points
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
 from facemark.stages.prepare import class_weights, faults, prepare, split, swapped_pairs
@@ -165,3 +165,28 @@ def test_points_beside_the_picture_are_a_fault(tmp_path):
         (tmp_path / "face.txt").write_text("\n".join(["68", *points]))
         found = faults(Sample(tmp_path / "face.jpg", None, tmp_path / "face.txt", "train"))
         assert any("outside the picture" in phrase for phrase in found) != sound
+
+
+def landmark_settings(path, bad_samples):
+    described = {"mine": Dataset(format="landmarks68", path=path)}
+    return settings(path, bad_samples).model_copy(update={"datasets": described})
+
+
+def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landmarks, tmp_path, capsys):
+    prepare("mine", landmark_settings(landmarks, "set_aside"), tmp_path / "out")
+    assert "2 points that fit no face" in capsys.readouterr().out
+    with (tmp_path / "out/misfits.csv").open() as file:
+        rows = [(Path(row["image"]).name, row["face"], row["point"]) for row in csv.DictReader(file)]
+    assert rows == [("00.jpg", "1", "30"), ("24.jpg", "1", "30")]
+    train, val = (read_index([tmp_path / "out"], name) for name in ("train", "val"))
+    assert [s.points.parent for s in [*train[1:], *val]].count(tmp_path / "out/mended") == 0
+    given, moved = (read_points(path)[0] for path in (landmarks / "train/landmarks/00.txt", train[0].points))
+    others = np.arange(68) != 30
+    np.testing.assert_allclose(moved[others], given[others], atol=1e-3)
+    assert np.linalg.norm(moved[30] - moved[[29, 33]].mean(0)) < 0.5 * np.linalg.norm(moved[36] - moved[45])
+
+
+def test_a_face_most_of_whose_points_fit_no_face_is_not_sound(landmarks, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="1 of 30 samples"):
+        prepare("mine", landmark_settings(landmarks, "refuse"), tmp_path / "out")
+    assert "01.jpg: most points fit no face" in capsys.readouterr().err

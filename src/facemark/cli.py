@@ -470,6 +470,8 @@ def check(folder: Folder, format: Format, classes: Classes = None) -> None:
     Console().print(report)
     for image, why in found.bad:
         console.print(f"{image}: {why}")
+    for each in found.misfits:
+        console.print(f"{each.sample.image}: {each}")
     for refusal in found.refusals("refuse"):
         fail(refusal)
     raise typer.Exit(int(bool(found.refusals("refuse"))))

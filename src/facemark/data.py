@@ -24,12 +24,12 @@ from facemark.labels import (
     R_BROW_POINTS,
     R_EYE_POINTS,
 )
+from facemark.misfits import NO_FACES
 from facemark.overlay import LINES, SHIFT, fixed
 from facemark.report import TILE, fitted
 from facemark.settings import Dataset
 from facemark.stages.prepare import Examined, examine, faults, pixels, samples, shown_classes
 
-NO_FACES = np.zeros((0, 68, 2), np.float32)
 NAMES = dict(enumerate(CLASSES)) | {BESIDE_PART: "one of several", BESIDE_FACE: "not the face", IGNORE: "ignored"}
 PALETTE = np.full((256, 3), (255, 0, 255), np.uint8)
 """RGB colour of each mask value; magenta is what no value may be."""

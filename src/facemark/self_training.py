@@ -16,7 +16,7 @@ from facemark.data import contents
 from facemark.labels import IGNORE, UNIONS
 from facemark.parser import SAME, FaceParser, blend, overlap
 from facemark.settings import Dataset, Splits
-from facemark.stages.prepare import Examined, examine, split
+from facemark.stages.prepare import Examined, examine, mend, split
 
 SURE = 0.9
 """Probability from which the parser's answer is taken for the truth."""
@@ -75,7 +75,8 @@ def write(described: Dataset, shares: Splits, seed: int, parser: FaceParser, out
         found = examine(described, converted)
         if any(sample.mask for sample in found.sound):
             raise SystemExit(f"{described.path} has masks; fill is for faces that have points alone")
-        training = [sample for sample in split(found.sound, shares, seed) if sample.split == "train"]
+        listed = mend(split(found.sound, shares, seed), found.misfits, Path(unfinished) / "mended")
+        training = [sample for sample in listed if sample.split == "train"]
         if not training:
             raise SystemExit(f"{described.path} has no sound faces to train on")
         images, labels = made / "train" / "images", made / "train" / "labels"

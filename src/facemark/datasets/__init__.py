@@ -55,7 +55,7 @@ class Published:
         if regions is not None:
             Image.fromarray(regions).save(mask)
         if faces is not None:
-            points.write_text("".join("68\n" + "".join(f"{x:.3f} {y:.3f}\n" for x, y in face) for face in faces))
+            write_points(points, faces)
         return Sample(self.image, None if regions is None else mask, None if faces is None else points, self.split)
 
 
@@ -95,6 +95,11 @@ def read_points(path: Path | str) -> np.ndarray:
     if not np.isfinite(faces).all():
         raise ValueError(f"{path} has points that are no numbers; leave out a face whose points are not all known")
     return faces
+
+
+def write_points(path: Path, faces: np.ndarray) -> None:
+    """Write faces × 68 × 2 (x, y) as :func:`read_points` reads them."""
+    path.write_text("".join("68\n" + "".join(f"{x:.3f} {y:.3f}\n" for x, y in face) for face in faces))
 
 
 def read_ids(path: Path, ids: Mapping[int, int]) -> np.ndarray:

@@ -16,9 +16,10 @@ import numpy as np
 from rich.progress import track
 
 from facemark import tracking
-from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points
+from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points, write_points
 from facemark.geometry import centroid
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
+from facemark.misfits import Misfits, misfits
 from facemark.settings import Dataset, Prepare, Splits, load_params
 
 PREPARED = Path("build/prepare")
@@ -221,6 +222,8 @@ class Examined:
     """Pictures that are not sound, each with its faults."""
     odd: list[tuple[str, str]]
     """What is odd about all of it, and what to do about that."""
+    misfits: list[Misfits]
+    """What prepare moves in the training split."""
 
     def refusals(self, bad_samples: str) -> list[str]:
         """Sentences that say why ``prepare`` refuses it; none where it does not."""
@@ -277,11 +280,35 @@ def examine(dataset: Dataset, converted: Path, only: str | None = None) -> Exami
             bad.append((each.image, "; ".join(found)))
         else:
             sound.append(sample)
-    return Examined(dataset, sound, bad, [each for each, votes in odd.items() if votes > MOST * len(listed)])
+    astray = misfits(sound)
+    hopeless = {each.sample for each in astray if each.hopeless}
+    bad += [(each.sample.image, f"most {each}") for each in astray if each.sample in hopeless]
+    return Examined(
+        dataset,
+        [sample for sample in sound if sample not in hopeless],
+        bad,
+        [each for each, votes in odd.items() if votes > MOST * len(listed)],
+        [each for each in astray if each.sample not in hopeless],
+    )
+
+
+def mend(samples: list[Sample], astray: list[Misfits], folder: Path) -> list[Sample]:
+    """Give training samples that have misfits the points without them, written into a folder; others stay as they are.
+
+    What a model is tested by is not made to suit it.
+    """
+    files = {each.sample.points: folder / f"{number:06}.txt" for number, each in enumerate(astray)}
+    for each in astray:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_points(files[each.sample.points], each.faces)
+    return [replace(s, points=files.get(s.points, s.points)) if s.split == "train" else s for s in samples]
 
 
 def prepare(name: str, settings: Prepare, out: Path) -> None:
     """Check, split and index the dataset ``name``; what has another form is converted into ``out``/converted.
+
+    Training points that fit no face are moved to where the rest of their face has them (:mod:`facemark.misfits`), and
+    listed, with those of other splits, in ``out``/misfits.csv.
 
     Raises:
         SystemExit: samples are not sound and ``bad_samples`` is ``refuse``, every one is named with its faults; or
@@ -292,7 +319,7 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
         print(f"{image}: {why}", file=sys.stderr)
     if refusals := found.refusals(settings.bad_samples):
         raise SystemExit("\n".join(refusals))
-    good = split(found.sound, settings.splits, settings.seed)
+    good = mend(split(found.sound, settings.splits, settings.seed), found.misfits, out / "mended")
     counts = np.array([pixels(s) for s in good]).reshape(-1, len(CLASSES))
     shown = [shown_classes(each) for each in counts]
     out.mkdir(parents=True, exist_ok=True)
@@ -300,13 +327,16 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
     (out / "statistics.json").write_text(json.dumps(statistics([s.split for s in good], counts), indent=1))
     with (out / "set_aside.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["image", "faults"], *found.bad])
+    with (out / "misfits.csv").open("w", newline="") as file:
+        rows = [(m.sample.image, face + 1, point) for m in found.misfits for face, point in np.argwhere(m.which)]
+        csv.writer(file).writerows([["image", "face", "point"], *rows])
     sizes = ", ".join(f"{sum(s.split == each for s in good)} {each}" for each in SPLITS)
-    print(f"{name}: {sizes}, {len(found.bad)} set aside")
+    print(f"{name}: {sizes}, {len(found.bad)} set aside, {len(rows)} points that fit no face")
 
 
 if __name__ == "__main__":
     name, params = sys.argv[1], load_params()
     with tracking.stage(f"prepare@{name}", params.of_stages()):
         prepare(name, params.prepare, PREPARED / name)
-        for file in ("statistics.json", "set_aside.csv"):
+        for file in ("statistics.json", "set_aside.csv", "misfits.csv"):
             mlflow.log_artifact(PREPARED / name / file)
