@@ -59,17 +59,6 @@ def test_the_share_of_outliers_is_exact_and_they_stay_in_the_face(truth):
     assert (spoilt >= truth.min(1, keepdims=True)).all() and (spoilt <= truth.max(1, keepdims=True)).all()
 
 
-def test_outliers_are_sifted_out_and_the_other_points_are_left_alone():
-    points = np.array([read_points(path)[0] for path in sorted(Path("data/train/landmarks").glob("*.txt"))], float)
-    if not len(points):
-        pytest.skip("the starter data are not here; fetch them with: dvc pull data.dvc")
-    spoilt, sifted = (spoil.spoil(points, f"{kind}-30", 1) for kind in ("outliers", "sifted"))
-    off, out = np.linalg.norm(spoilt - points, axis=-1), np.isnan(sifted[..., 0])
-    assert out[off > 0.2 * spoil.eyes(points)[..., 0]].mean() > 0.95
-    assert out[off == 0].mean() < 0.05
-    assert np.array_equal(sifted[~out], spoilt[~out])
-
-
 def test_one_annotator_in_three_is_biased_downwards(truth):
     off = spoil.spoil(truth, "bias-4", 1) - truth
     assert np.allclose(off[::3], (0, 4))
@@ -306,7 +295,7 @@ def test_a_slope_is_that_of_the_line_through_the_levels_and_a_lead_is_that_of_le
         **{("photos", name, "heatmap", 1): made(nme) for name, nme in (("clean", 4), ("noise-16", 20))},
         **{("photos", name, "heatmap", 2): made(nme) for name, nme in (("clean", 4), ("noise-8", 4))},
     }
-    row = "| 0.50 | 0.50 ± 6.35 | – | +0.50 |"  # heatmap: 1 and 0; t is 12.7
+    row = "| 0.50 | 0.50 ± 6.35 | +0.50 |"  # heatmap: 1 and 0; t is 12.7
     assert row in report.slopes_table(made_up, "photos")
 
 

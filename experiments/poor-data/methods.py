@@ -22,6 +22,7 @@ from facemark import model
 from facemark.geometry import apply, invert
 from facemark.labels import CLASSES, FLIP_POINTS, IGNORE
 from facemark.landmarks import LandmarkModel, mirrored, readable
+from facemark.misfits import mended
 from facemark.model import ParsingNet
 from facemark.partial_masks import draw
 from facemark.training import ParsingTask, keep_memory
@@ -252,7 +253,7 @@ def inference() -> Iterator[None]:
 
 
 def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, rate: float, seed: int) -> Method:
-    """Train one of METHODS.
+    """Train one of METHODS on labels of which those that fit no face are moved, as the project's prepare does.
 
     Args:
         name: which.
@@ -266,6 +267,7 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     torch.manual_seed(seed)
     keep_memory()
     known = np.isfinite(labels).all(-1)
+    labels = mended(labels) if known.all() else labels
     frames = np.array([frame(face.points) for face in faces])
     shapes = filled(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
     labels = np.array([apply(invert(matrix), shape) for matrix, shape in zip(frames, shapes, strict=True)])

@@ -26,7 +26,6 @@ BEGIN, END = "<!-- results: written by report.py -->", "<!-- end of results -->"
 AXES = {
     "noise": "noise on each point, % of the eye distance",
     "outliers": "points thrown, %",
-    "sifted": "points thrown, misfits left out, %",
     "bias": "bias of one annotator in three, % of the eye distance",
     "missing": "points missing, %",
     "regions": "regions missing, %",
@@ -166,10 +165,10 @@ def slopes_table(cells: Cells, source: str) -> str:
 
     Of each seed a straight line through the levels that it has, for the lead those that both methods have.
     """
-    rows = []
+    rows, methods = [], [method for method in METHODS if any(key[2] == method for key in cells)]
     for kind in [kind for kind in AXES if kind != "few"]:
         nmes = {method: defaultdict(dict) for method in METHODS}
-        for (level, condition), method in product(axis(cells, source, kind), METHODS):
+        for (level, condition), method in product(axis(cells, source, kind), methods):
             for seed, cell in seeds(cells, source, condition, method).items():
                 nmes[method][seed][level] = cell["tests"]["clean"]["nme"]
         ours, theirs = nmes["parsing"], nmes["heatmap"]
@@ -177,10 +176,11 @@ def slopes_table(cells: Cells, source: str) -> str:
             seed: {level: theirs[seed][level] - ours[seed][level] for level in ours[seed].keys() & theirs[seed].keys()}
             for seed in ours.keys() & theirs.keys()
         }
-        found = [[slope(line) for line in each.values() if len(line) > 1] for each in (*nmes.values(), leads)]
+        lines = *(nmes[method] for method in methods), leads
+        found = [[slope(line) for line in each.values() if len(line) > 1] for each in lines]
         if any(found):
             rows.append([AXES[kind], *map(text, found[:-1]), text(found[-1], "+")])
-    return table(["NME per 1 of", *METHODS, "parsing's lead over heatmap"], rows)
+    return table(["NME per 1 of", *methods, "parsing's lead over heatmap"], rows)
 
 
 def slope(line: dict[float, float]) -> float:
@@ -262,7 +262,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
         if any(len(axis(done, source, kind)) > 1 for kind in AXES):
             chart = f"{page.stem}-{source}.png"
             plot(done, source, page.with_name(chart))
-            yield f"![Error against how poor the labels are, three methods]({chart})"
+            yield f"![Error against how poor the labels are]({chart})"
         tables = {
             "Lead of parsing over the stronger direct method (+: parsing is better):": lead_table,
             "Sensitivity, the slope of NME against the level:": slopes_table,

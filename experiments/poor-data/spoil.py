@@ -14,8 +14,6 @@ REGIONS = (JAW, R_BROW_POINTS, L_BROW_POINTS, slice(27, 36), R_EYE_POINTS, L_EYE
 """The points that an annotator leaves out together: jaw, each brow, nose, each eye, mouth."""
 ANNOTATORS = 3
 """Every third face is of the annotator who is biased."""
-MODES, ROUNDS, TIMES = 10, 20, 3
-"""Labels that fit no face are those further than TIMES the median distance from the nearest face of so many modes."""
 NUDGE = 1e-3
 """Per cent by which a face is moved to see what any change at all does to a training."""
 
@@ -42,27 +40,6 @@ def outliers(points: np.ndarray, percent: float, rng: np.random.Generator) -> np
     thrown = some(points.shape[:2], percent, rng)[..., None]
     low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
     return np.where(thrown, rng.uniform(0, 1, points.shape) * (high - low) + low, points)
-
-
-def fitting(points: np.ndarray) -> np.ndarray:
-    """Which labels fit a face, N × 68: faces of few modes, at first their median, are fitted to those that fit them."""
-    low, high = points.min(1, keepdims=True), points.max(1, keepdims=True)
-    shapes = (points - low) / (high - low).max(2, keepdims=True)
-    nearest = np.median(shapes, 0)
-    for _ in range(ROUNDS):
-        off = np.linalg.norm(shapes - nearest, axis=-1)
-        fits = off <= TIMES * np.median(off)
-        rows = np.where(fits[..., None], shapes, nearest).reshape(len(shapes), -1)
-        mean = rows.mean(0)
-        u, s, v = np.linalg.svd(rows - mean, full_matrices=False)
-        nearest = ((u[:, :MODES] * s[:MODES]) @ v[:MODES] + mean).reshape(shapes.shape)
-    return fits
-
-
-def sifted(points: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Outliers, of which whoever trains leaves out what fits no face, without knowing the truth."""
-    points = outliers(points, percent, rng)
-    return np.where(fitting(points)[..., None], points, np.nan)
 
 
 def bias(points: np.ndarray, percent: float, _: np.random.Generator) -> np.ndarray:
@@ -108,7 +85,7 @@ def unspoilt(points: np.ndarray, _: float, __: np.random.Generator) -> np.ndarra
 SPOILERS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
     "clean": unspoilt,
     "few": unspoilt,
-    **{each.__name__: each for each in (noise, outliers, sifted, bias, missing, regions, bad, nudged)},
+    **{each.__name__: each for each in (noise, outliers, bias, missing, regions, bad, nudged)},
 }
 COUNTS = ("few", "bad", "nudged")
 """Conditions whose number is that of the faces to learn from."""
