@@ -34,19 +34,19 @@ def untrained(tmp_path_factory):
 
 @pytest.fixture
 def landmarks(tmp_path):
-    """One drawn face 30 times, in several sizes and turns, 24 times in train, with points alone.
+    """One drawn face 60 times, in several sizes and turns, 48 times in train, with points alone.
 
     Point 30 of the first of each split lies far off; all points of the second have changed places.
     """
     root, rng, drawn = tmp_path / "faces", np.random.default_rng(1), synthetic.draw(0).points[0].astype(float)
     drawn -= drawn.mean(0)
-    for i in range(30):
-        folder, turn = root / ("train" if i < 24 else "val"), rng.normal(0, 0.5)
+    for i in range(60):
+        folder, turn = root / ("train" if i < 48 else "val"), rng.normal(0, 0.5)
         for part in ("images", "landmarks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         matrix = rng.uniform(0.8, 1.2) * np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
         face = drawn @ matrix.T + 300
-        if i in (0, 24):
+        if i in (0, 48):
             face[30] = 50, 60
         if i == 1:
             face[:] = rng.permutation(face)

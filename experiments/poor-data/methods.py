@@ -267,7 +267,7 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     torch.manual_seed(seed)
     keep_memory()
     known = np.isfinite(labels).all(-1)
-    labels = mended(labels) if known.all() else labels
+    labels = mended(labels)[0] if known.all() else labels
     frames = np.array([frame(face.points) for face in faces])
     shapes = filled(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
     labels = np.array([apply(invert(matrix), shape) for matrix, shape in zip(frames, shapes, strict=True)])

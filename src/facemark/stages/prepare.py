@@ -280,16 +280,8 @@ def examine(dataset: Dataset, converted: Path, only: str | None = None) -> Exami
             bad.append((each.image, "; ".join(found)))
         else:
             sound.append(sample)
-    astray = misfits(sound)
-    hopeless = {each.sample for each in astray if each.hopeless}
-    bad += [(each.sample.image, f"most {each}") for each in astray if each.sample in hopeless]
-    return Examined(
-        dataset,
-        [sample for sample in sound if sample not in hopeless],
-        bad,
-        [each for each, votes in odd.items() if votes > MOST * len(listed)],
-        [each for each in astray if each.sample not in hopeless],
-    )
+    strange = [each for each, votes in odd.items() if votes > MOST * len(listed)]
+    return Examined(dataset, sound, bad, strange, misfits(sound))
 
 
 def mend(samples: list[Sample], astray: list[Misfits], folder: Path) -> list[Sample]:
@@ -328,8 +320,8 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
     with (out / "set_aside.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["image", "faults"], *found.bad])
     with (out / "misfits.csv").open("w", newline="") as file:
-        rows = [(m.sample.image, face + 1, point) for m in found.misfits for face, point in np.argwhere(m.which)]
-        csv.writer(file).writerows([["image", "face", "point"], *rows])
+        rows = [(m.sample.points, face + 1, point) for m in found.misfits for face, point in np.argwhere(m.which)]
+        csv.writer(file).writerows([["points", "face", "point"], *rows])
     sizes = ", ".join(f"{sum(s.split == each for s in good)} {each}" for each in SPLITS)
     print(f"{name}: {sizes}, {len(found.bad)} set aside, {len(rows)} points that fit no face")
 
