@@ -69,7 +69,7 @@ def main(
             moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             writer.write(np.clip(moved + rng.normal(0, NOISE, moved.shape), 0, 255).astype(np.uint8))
         writer.close()
-        frames = Video.open(writer.path).frames()
+        frames = (frame for _, frame in Video.open(writer.path).frames())
         parses = [parser([frame])[0] for frame in track(frames, "parsing", total=len(truth))]
 
     table = Table("", "points", "jitter %", "times", "NME %", "lag ms")

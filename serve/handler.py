@@ -7,6 +7,7 @@ the dependencies. Contract: a bad request answers its own 4xx and never touches 
 import hashlib
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -52,10 +53,12 @@ class FacemarkHandler(BaseHandler):
     def initialize(self, context) -> None:
         """Load weights, landmark model and limits from the archive, and parse once to warm up.
 
-        Before, the worker gives up the right to write but to its temporary folder, and the devices that CUDA needs.
+        Before, the worker gives up the right to write but to a temporary folder, and the devices that CUDA needs.
         """
+        room = tempfile.mkdtemp()  # of its own: beside it lies this code, which the next worker runs unconfined
+        tempfile.tempdir = os.environ["TMPDIR"] = room
         devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
-        if not confine.writes_to(Path(tempfile.gettempdir()), [each for each in devices if not each.is_dir()]):
+        if not confine.writes_to(Path(room), [each for each in devices if not each.is_dir()]):
             log.warning("this system has no Landlock: the worker may write wherever its user may")
         gpu = context.system_properties.get("gpu_id")
         settings = context.model_yaml_config["handler"]

@@ -5,6 +5,7 @@
 
 import base64
 import json
+import re
 import shutil
 import time
 from collections import Counter
@@ -31,7 +32,7 @@ PROBE = """
 
 def _initialize_and_probe(self, context, initialize=FacemarkHandler.initialize):
     initialize(self, context)
-    for path in {paths}:
+    for path in [*{paths}, Path(__file__).with_name("probe"), Path(tempfile.gettempdir()) / "probe"]:
         try:
             Path(path).write_text("")
             log.info("probe wrote %s", path)
@@ -57,7 +58,7 @@ def home(folder):
 def forbidden(folder, home):
     """Files that the worker must not write: new ones, and one that is there."""
     (folder / "old").write_text("kept")
-    return [home / "probe", folder / "old", Path.home() / ".facemark-probe"]
+    return [home / "probe", home / "temp" / "probe", folder / "old", Path.home() / ".facemark-probe"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def settings(folder, home, forbidden):
     with (settings / "config.properties").open("a") as file:
         file.write(f"job_queue_size={QUEUE}\nts_open_inference_protocol=true\n")
     with (settings / "handler.py").open("a") as file:
-        file.write(PROBE.format(paths=[str(path) for path in (*forbidden, home / "temp" / "probe")]))
+        file.write(PROBE.format(paths=[str(path) for path in forbidden]))
     return settings
 
 
@@ -325,7 +326,7 @@ def test_memory_does_not_grow_with_requests(server, home, count):
     assert grown < 100
 
 
-def test_the_worker_writes_to_its_temporary_folder_alone(server, home, folder, forbidden):
+def test_the_worker_writes_to_a_folder_of_its_own_alone(server, home, folder, forbidden):
     log = (home / "server.log").read_text()
     if "no Landlock" in log:
         pytest.skip("this system has no Landlock")
@@ -333,7 +334,8 @@ def test_the_worker_writes_to_its_temporary_folder_alone(server, home, folder, f
         assert f"probe could not write {path}: Permission denied" in log
     assert [path for path in forbidden if path.exists()] == [folder / "old"]
     assert (folder / "old").read_text() == "kept"
-    assert log.count("probe wrote") == log.count(f"probe wrote {home / 'temp' / 'probe'}") > 0
+    written = [Path(path) for path in re.findall("probe wrote (.+)", log)]
+    assert written and all(path.parent.parent == home / "temp" for path in written)
 
 
 def test_the_open_inference_protocol_answers_for_the_server_alone(server):

@@ -110,6 +110,12 @@ def test_cmyk(kind):
     assert found[4, 4] == pytest.approx(RED, abs=3)
 
 
+def tiff(tags: dict[int, int], data: bytes) -> bytes:
+    """A little TIFF of tags that have one value each; its data begin at byte 8."""
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_by_257(kind):
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
@@ -126,13 +132,10 @@ def test_16_bit_grey_of_the_other_byte_order():
 @pytest.mark.parametrize(("bits", "white_is_zero"), [(12, False), (16, True)])
 def test_grey_tiffs_of_other_kinds(bits, white_is_zero):
     tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: int(not white_is_zero), 273: 8, 277: 1, 278: 1, 279: 2 * bits // 8}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     values = 0xF00 << bits - 12, 0x300 << bits - 12
     packed = struct.pack("<HH", *values) if bits == 16 else bytes([0xF0, 0x03, 0x00])
-    data = b"II*\0" + struct.pack("<I", 8 + len(packed) + 1) + packed + b"\0"
-    data += struct.pack("<H", len(tags)) + entries + bytes(4)
     grey = np.array([[0xF0, 0x30]])
-    assert decode(data)[..., 0].tolist() == (255 - grey if white_is_zero else grey).tolist()
+    assert decode(tiff(tags, packed + b"\0"))[..., 0].tolist() == (255 - grey if white_is_zero else grey).tolist()
 
 
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
@@ -286,3 +289,20 @@ def test_limits_include_their_bounds():
 def test_a_picture_without_pixels_is_broken():
     for width, height in ((0, 5), (5, 0)):
         assert refused(png_claiming(width, height)).code == 400
+
+
+def test_a_tile_counts_as_its_pixels():
+    side, data = 2000, zlib.compress(bytes(2000 * 2000))
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: len(data)}
+    assert decode(tiff(tags, data)).shape == (64, 64, 3)
+    assert refused(tiff(tags, data), max_pixels=side * side - 1).code == 413
+
+
+def test_a_small_file_that_asks_for_hours_is_given_up(monkeypatch):
+    data = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    parts = struct.pack(">HH", 0xFFE1, 8) + b"Exif\0\0"  # which Pillow puts together in quadratic time
+    data = data[:2] + 100_000 * parts + data[2:]
+    assert decode(data).shape == (8, 8, 3)
+    monkeypatch.setattr(images, "SECONDS", 0.02)
+    error = refused(data)
+    assert error.code == 413 and "takes too long" in error.message

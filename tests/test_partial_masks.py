@@ -75,3 +75,13 @@ def test_a_face_beyond_the_picture_is_no_fault():
     points = synthetic.draw(3).points[0].astype(float)
     assert (partial_masks.draw(points + 10_000, (40, 50)) == IGNORE).all()
     assert partial_masks.draw(points - 60, (40, 50)).shape == (40, 50)
+
+
+def test_a_large_face_has_the_same_regions():
+    drawn = synthetic.draw(3)
+    points, (height, width) = drawn.points[0].astype(float), drawn.mask.shape
+    times = partial_masks.LARGE // max(height, width) + 1
+    large = partial_masks.draw(times * (points + 0.5) - 0.5, (times * height, times * width))
+    assert max(large.shape) > partial_masks.LARGE
+    small = partial_masks.draw(points, (height, width))
+    assert (large[times // 2 :: times, times // 2 :: times] == small).mean() > 0.97

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark.datasets import Sample, read_index, read_points
+from facemark import synthetic
+from facemark.datasets import Sample, read_index, read_points, write_points
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import class_weights, faults, prepare, split, swapped_pairs
+from facemark.stages.prepare import class_weights, faults, mirrored, prepare, split, swapped_pairs
 
 
 def face(turn: int = 0) -> np.ndarray:
@@ -111,9 +112,10 @@ def test_ignored_pixels_are_no_fault(folder):
 def test_faces_with_points_alone_are_listed_without_masks(tmp_path):
     for part in ("images", "landmarks"):
         (tmp_path / "faces/train" / part).mkdir(parents=True)
+    points = synthetic.draw(0).points[0] * 96 / max(synthetic.draw(0).mask.shape)
     for i, count in enumerate((1, 1, 2)):
         cv2.imwrite(str(tmp_path / f"faces/train/images/{i}.jpg"), np.zeros((96, 96, 3), np.uint8))
-        (tmp_path / f"faces/train/landmarks/{i}.txt").write_text(("68\n" + "5 5\n" * 68) * count)
+        write_points(tmp_path / f"faces/train/landmarks/{i}.txt", np.repeat(points[None], count, 0))
     params = settings(tmp_path / "faces", "set_aside")
     params = params.model_copy(update={"datasets": {"mine": Dataset(format="landmarks68", path=tmp_path / "faces")}})
     prepare("mine", params, tmp_path / "out")
@@ -189,3 +191,64 @@ def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landma
     others = np.arange(68) != 30
     np.testing.assert_allclose(used[others], given[others], atol=1e-3)
     assert np.linalg.norm(used[30] - used[[29, 33]].mean(0)) < 0.5 * np.linalg.norm(used[36] - used[45])
+
+
+def points_only(tmp_path, face: np.ndarray) -> Sample:
+    """A black picture of 200 × 200 pixels with these points."""
+    cv2.imwrite(str(tmp_path / "face.png"), np.zeros((200, 200, 3), np.uint8))
+    write_points(tmp_path / "face.txt", face[None])
+    return Sample(tmp_path / "face.png", None, tmp_path / "face.txt", "train")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "phrase"),
+    [
+        (lambda face: face / 200, "shares of the picture"),
+        (lambda face: np.where(np.arange(68)[:, None] < 5, 0, face), "5 points of a face lie at one place"),
+        (lambda face: np.full((68, 2), 5.0), "span less than"),
+        (lambda face: (200, 0) + face * (-1, 1), "swapped"),
+        (lambda face: face[:, ::-1], "swapped in the points: 36–41 are the subject's right eye; or their x and y"),
+    ],
+)
+def test_points_that_are_none_of_the_picture_are_told(tmp_path, spoil, phrase):
+    face = synthetic.draw(0).points[0].astype(float)
+    face = 40 + 120 * (face - face.min(0)) / np.ptp(face, 0).max()
+    assert faults(points_only(tmp_path, face)) == []
+    (fault,) = faults(points_only(tmp_path, spoil(face)))
+    assert phrase in fault
+
+
+def test_a_thrown_point_swaps_no_sides():
+    face = synthetic.draw(0).points[0].astype(float)
+    face[[36, 48]] = (4000, 0), (0, 4000)
+    assert not mirrored(face)
+
+
+def test_masks_of_no_classes_are_refused(folder, tmp_path):
+    root, write = folder
+    for i in range(8):
+        write(f"good{i}", np.where(face() > 0, 255, 0).astype(np.uint8))
+    with pytest.raises(SystemExit, match="nothing but background and what is ignored; a mask holds the id"):
+        prepare("mine", settings(root), tmp_path / "out")
+
+
+def test_points_of_other_pictures_are_refused(folder, tmp_path):
+    root, _ = folder
+    points = synthetic.draw(0).points[0].astype(float)
+    points = 48 + 48 * (points - points[[36, 45]].mean(0)) / np.ptp(points, 0).max()
+    (root / "train/landmarks").mkdir()
+    for (dx, dy), refused in (((0, -12), False), ((30, 30), True)):
+        for i in range(8):
+            write_points(root / f"train/landmarks/good{i}.txt", points[None] + (dx, dy))
+        if refused:
+            with pytest.raises(SystemExit, match="most points lie elsewhere than the eyes of their mask"):
+                prepare("mine", settings(root), tmp_path / "out")
+        else:
+            prepare("mine", settings(root), tmp_path / "out")
+
+
+def test_sides_of_several_people_are_not_judged_together(folder):
+    root, write = folder
+    frontal = np.pad(face(), ((0, 0), (0, 96)))
+    write("two", np.maximum(frontal, np.pad(face(1), ((0, 0), (96, 0)))))
+    assert faults(Sample(root / "train/images/two.jpg", root / "train/labels/two.png", None, "train")) == []

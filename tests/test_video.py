@@ -23,7 +23,8 @@ def test_a_video_comes_back_as_it_was_written(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
     video = Video.open(tmp_path / "clip.mp4")
     assert (video.fps, video.length) == (20, 5)
-    frames = list(video.frames())
+    times, frames = zip(*video.frames(), strict=True)
+    assert times == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 5
     for i, frame in enumerate(frames):
         assert frame.reshape(-1, 3).mean(0) == pytest.approx((40 * i, 200 - 40 * i, 100), abs=8)

@@ -69,6 +69,8 @@ PART, SECONDS = 1000, 60
 """A file is written when it has so many rows, or when the last one is so long ago."""
 BLOCK = 64
 """Pictures that a worker is handed at once, at most; fewer where there are few for each."""
+RESTARTS = 3
+"""How often a worker that dies is started anew, and its pictures are parsed again: one of them may be what kills it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
         ValueError: it is neither.
     """
     if "://" not in where:
-        return fs.LocalFileSystem(), str(Path(where).absolute()), ""
+        return fs.LocalFileSystem(), str(Path(where).resolve()), ""  # one name, however it is written
     try:
         files, path = fs.FileSystem.from_uri(quote(where, safe=":/?&=%@"))
     except pa.ArrowInvalid as error:
@@ -290,5 +292,7 @@ def answers(
             compute=ActorPoolStrategy(size=workers),
             num_cpus=1,
             num_gpus=min(1, gpus / workers),
+            max_restarts=RESTARTS,
+            max_task_retries=RESTARTS,
         )
         yield from parsed.iter_batches(batch_size=None, batch_format="pyarrow")

@@ -57,6 +57,13 @@ def centroid(region: np.ndarray) -> np.ndarray:
     return np.array([region.sum(0) @ np.arange(width), region.sum(1) @ np.arange(height)]) / total
 
 
+def pieces(region: np.ndarray) -> int:
+    """How many pieces an H × W region has, but for slips of the pen."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return int((areas > 0.1 * areas.max(initial=0)).sum())
+
+
 def sample(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Values of H × W × C maps at points (… × 2), bilinear, … × C; beyond the edge those of the edge."""
     last = np.array(maps.shape[1::-1]) - 1

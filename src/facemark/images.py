@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 import warnings
 
 import numpy as np
@@ -18,6 +19,8 @@ MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_767
 """The longest side in pixels that OpenCV can warp faces out of."""
+SECONDS = 20
+"""Processor time that a decoder may take: some small files ask for hours of it."""
 
 
 class RequestError(ValueError):
@@ -28,6 +31,22 @@ class RequestError(ValueError):
         self.code, self.kind, self.message = code, kind, message
 
 
+class Timed(io.BytesIO):
+    """Bytes that can be read for :data:`SECONDS` and no longer; decoders come back for more all the time."""
+
+    def __init__(self, data: bytes):
+        super().__init__(data)
+        self.until = time.thread_time() + SECONDS
+
+    def read(self, *size: int) -> bytes:
+        """Read on; RequestError 413 where the time is over."""
+        if time.thread_time() > self.until:
+            raise RequestError(
+                413, "ImageTooLarge", "the image takes too long to decode; save it anew, without progressive scans"
+            )
+        return super().read(*size)
+
+
 def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode a picture to H × W × 3 RGB uint8, turned as its EXIF orientation asks.
 
@@ -35,8 +54,8 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     white; of an animation the first frame counts. Sizes are judged by the header, before anything is decoded.
 
     Raises:
-        RequestError: 400 an empty, truncated or broken picture; 413 more bytes or pixels than allowed; 415 another
-            format, or values of 32 bits or with a sign, which have no known range.
+        RequestError: 400 an empty, truncated or broken picture; 413 more bytes, pixels or time than allowed; 415
+            another format, or values of 32 bits or with a sign, which have no known range.
     """
     if not data:
         raise RequestError(400, "MissingImage", "the image is empty; send the bytes of a picture")
@@ -64,14 +83,19 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 
 def _broken() -> RequestError:
     return RequestError(
-        400, "UnreadableImage", "the image is truncated or broken; send a whole JPEG, PNG, WebP, BMP or TIFF file"
+        400,
+        "UnreadableImage",
+        "the image is truncated or broken, or of a rare kind; send a whole JPEG, PNG, WebP, BMP or TIFF file of 8 or "
+        "16 bits without a sign",
     )
 
 
 def _decode(data: bytes, max_pixels: int) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+    with Image.open(Timed(data), formats=FORMATS) as picture:
         width, height = picture.size
-        if width * height > max_pixels or max(picture.size) > MAX_SIDE:
+        tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles may be larger than itself
+        tile = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)
+        if max(width * height, tile) > max_pixels or max(picture.size) > MAX_SIDE:
             raise RequestError(
                 413,
                 "ImageTooLarge",

@@ -41,15 +41,16 @@ class Source:
             raise ValueError("its name is not UTF-8, so no result could tell it; rename it") from error
         if self.is_video:
             video = Video.open(self.path)
-            number = -1
-            for number, frame in enumerate(video.frames()):
-                yield Shot(self, frame, number, number / video.fps, video)
-            if number < 0:
+            end = 0.0
+            for number, (time, frame) in enumerate(video.frames()):
+                yield Shot(self, frame, number, time, video)
+                end = time + 1 / video.fps
+            if not end:
                 raise ValueError("no frame of the video can be read")
-            if number + 1 < WHOLE * video.length:
+            if end < WHOLE * video.seconds:
                 raise ValueError(
-                    f"only {number + 1} of the {video.length} frames that it names can be read; it is cut or damaged, "
-                    "or was trimmed without being encoded anew"
+                    f"only {end:.1f} of the {video.seconds:.1f} seconds that it names can be read; it is cut or "
+                    "damaged, or was trimmed without being encoded anew"
                 )
         else:
             data = sys.stdin.buffer.read() if self.path == STDIN.path else self.path.read_bytes()
@@ -79,6 +80,8 @@ def find(argument: str) -> list[Source]:
         FileNotFoundError: there are none.
         ValueError: the pattern is none.
     """
+    if not argument:
+        raise FileNotFoundError("one of the names is empty; name files, folders or patterns")
     path = Path(argument)
     if path == STDIN.path:
         return [STDIN]

@@ -32,8 +32,9 @@ BESIDE = slice(2, 15)
 """The jaw points that the face ends at: further up, ears and hair hide where."""
 CONTEXT = 3
 """Side of what is looked at, in sizes of the face: farther away its points say nothing."""
-FINE = 5
-"""Enlargement of the canvas, odd: polygons are filled with their edges, half a pixel too far."""
+FINE, LARGE = 5, 1000
+"""Enlargement of the canvas, odd: polygons are filled with their edges, half a pixel too far. That is nothing in
+pictures of a longer side than LARGE, whose canvas would be huge."""
 BAND, STRIP, DOUBT, OPEN = 0.25, 0.06, 0.04, 0.05
 """Widths of what is sure beside the jaw and below a brow's points, of the doubt at the jaw, and of a mouth that is
 open and not just drawn with a gap, as shares of the distance of the outer eye corners."""
@@ -79,8 +80,9 @@ def draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     Returns:
         H × W uint8: class ids, ids of ``UNIONS``, and IGNORE.
     """
-    canvas = np.full((FINE * shape[0], FINE * shape[1]), IGNORE, np.uint8)
-    points = apply(scaled(FINE), points)
+    fine = FINE if max(shape) <= LARGE else 1
+    canvas = np.full((fine * shape[0], fine * shape[1]), IGNORE, np.uint8)
+    points = apply(scaled(fine), points)
     size = np.linalg.norm(points[45] - points[36])
     down = points[8] - points[27]
     down = down / max(np.linalg.norm(down), 1e-6) * size
@@ -115,4 +117,4 @@ def draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         (INNER_MOUTH, Region.MOUTH if np.linalg.norm(points[66] - points[62]) > OPEN * size else IGNORE),
     ):
         fill(np.vstack([curve(points[part]) for part in parts]), region)
-    return canvas[FINE // 2 :: FINE, FINE // 2 :: FINE]
+    return canvas[fine // 2 :: fine, fine // 2 :: fine]

@@ -57,6 +57,8 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             error.filename = str(path)  # which Pillow leaves out
+        if isinstance(error, ValueError):  # Pillow's, of a picture that the format cannot hold
+            raise OSError(f"{path} cannot be written: {error}; try another format") from error
         raise
 
 

@@ -4,6 +4,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from facemark.geometry import pieces
 from facemark.labels import FACE, IGNORE, Region, mirror
 from facemark.synthetic import backdrop
 
@@ -66,13 +67,6 @@ def _face_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return tuple(np.percentile(face, (2, 98), axis=0)) if len(face) else None
 
 
-def _noses(mask: np.ndarray) -> int:
-    """How many noses a mask shows, but for slips of the pen."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats((mask == Region.NOSE).astype(np.uint8))
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    return int((areas > 0.1 * areas.max(initial=0)).sum())
-
-
 def wear(image: np.ndarray, mask: np.ndarray, giver: Pair) -> Pair:
     """Put on the necklace of another person, moved and scaled as that person's face would be to come over this one.
 
@@ -81,7 +75,7 @@ def wear(image: np.ndarray, mask: np.ndarray, giver: Pair) -> Pair:
     face or several, where the faces are of unlike shape, or where less than half of what would show lies on the neck: a
     chain over a suit teaches to take every collar for one.
     """
-    if _noses(mask) > 1 or _noses(giver[1]) > 1:
+    if any(pieces(each == Region.NOSE) > 1 for each in (mask, giver[1])):
         return image, mask
     boxes = _face_box(giver[1]), _face_box(mask)
     if None in boxes:

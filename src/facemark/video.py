@@ -28,7 +28,12 @@ class Video:
     path: Path
     fps: float
     length: int
-    """Frames, as the file says; it may be wrong."""
+    """Frames at this rate, as the file says; it may be wrong, and where the rate varies, others are there."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it is, as the file says."""
+        return self.length / self.fps
 
     @classmethod
     def open(cls, path: Path) -> "Video":
@@ -41,11 +46,13 @@ class Video:
         fps = capture.get(cv2.CAP_PROP_FPS)
         return cls(path, fps if 0 < fps < 1000 else 25.0, max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))))
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """H × W × 3 RGB uint8 pictures, in their order."""
-        capture = _capture(self.path)
+    def frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        """The times in seconds, which grow, and H × W × 3 RGB uint8 pictures, in their order."""
+        capture, time = _capture(self.path), -1.0
         while (read := capture.read())[0]:
-            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+            told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            time = told if told > time else time + 1 / self.fps
+            yield time, cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
@@ -64,7 +71,8 @@ class Writer:
     """
 
     def __init__(self, path: Path, fps: float):
-        self.path, self.fps, self.count = path, fps, 0
+        self.path, self.count = path, 0
+        self.fps = round(fps, 2)  # MPEG-4 cannot tell some finer ones
         self.partial = unfinished(path).absolute()
         self._writer: cv2.VideoWriter | None = None
 

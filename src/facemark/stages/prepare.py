@@ -17,7 +17,7 @@ from rich.progress import track
 
 from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points, write_points
-from facemark.geometry import centroid
+from facemark.geometry import centroid, pieces
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
 from facemark.misfits import Misfits, misfits
 from facemark.settings import Dataset, Prepare, Splits, load_params
@@ -40,7 +40,13 @@ ABOVE = (
 """Pairs of which the first lies above the second in all but a few pictures."""
 COMMON = (Region.SKIN, *dict.fromkeys(region for pair in ABOVE for region in pair))
 """What all but a few faces show."""
+SMALLEST = 8
+"""Pixels that a face's points span at least: those of less are shares of the picture, or nobody's."""
+TOGETHER = 3
+"""So many points of a face at one place are not points of a face: where they are not known, (0, 0) is often written."""
 OTHER_IDS = "its ids stand for other classes than those of its format; say which with format: folder and classes"
+NO_IDS = "a mask holds the id of a class in each pixel, see docs/parser.md; 255 is for what is to be ignored"
+OTHER_PLACES = "points are to be pixels of the very picture that the mask belongs to"
 UNLABELLED = "label it, or where nobody has, call it ignore (255 in the masks): else it is taught not to be there"
 FROM_ONE = "take 1 from each x and y, for here the first pixel is (0, 0)"
 """What to do about what is odd."""
@@ -67,8 +73,8 @@ def swapped_pairs(mask: np.ndarray) -> list[str]:
 
 def mirrored(face: np.ndarray) -> bool:
     """Whether 68 × 2 points name the subject's left what is right, seen from eyes to mouth."""
-    down = face[POINT_GROUPS["mouth"]].mean(0) - face[POINT_GROUPS["eyes"]].mean(0)
-    across = face[L_EYE_POINTS].mean(0) - face[R_EYE_POINTS].mean(0)
+    down = np.median(face[POINT_GROUPS["mouth"]], 0) - np.median(face[POINT_GROUPS["eyes"]], 0)
+    across = np.median(face[L_EYE_POINTS], 0) - np.median(face[R_EYE_POINTS], 0)
     return bool(across @ (down[1], -down[0]) < -LEVEL_MARGIN * (down @ down))
 
 
@@ -94,6 +100,9 @@ def oddities(
         for upper, lower in ABOVE
         if np.isfinite([centres[upper], centres[lower]]).all()
     }
+    votes["most masks show nothing but background and what is ignored", NO_IDS] = (
+        -1 if np.isin(mask, range(1, len(CLASSES))).any() else 1
+    )
     if nose := (mask == Region.NOSE).sum():
         larger = nose > (mask == Region.SKIN).sum()
         votes["in most masks nose is larger than skin", OTHER_IDS] = 1 if larger else -1
@@ -108,6 +117,10 @@ def oddities(
             outlined = np.mean([(m["m10"] / m["m00"], m["m01"] / m["m00"]) for m in moments], 0)
             beside = outlined - (centres[Region.R_EYE] + centres[Region.L_EYE]) / 2
             # however eyes are outlined, the two are mirrored, so that what differs from the mask's cancels out in x
+            apart = np.linalg.norm(centres[Region.R_EYE] - centres[Region.L_EYE])
+            votes["most points lie elsewhere than the eyes of their mask", OTHER_PLACES] = (
+                1 if np.linalg.norm(beside) > apart else -1
+            )
             from_one = (abs(beside - 1) < 0.5).all()
             votes["most points lie a pixel right of and below the eyes", FROM_ONE] = 1 if from_one else -1
     return votes
@@ -128,7 +141,14 @@ def faults(sample: Sample) -> list[str]:
     except ValueError as error:
         return [str(error)]
     if points is not None and any(mirrored(face) for face in points):
-        found.append("left and right are swapped in the points: 36–41 are the subject's right eye")
+        found.append(
+            "left and right are swapped in the points: 36–41 are the subject's right eye; or their x and y are"
+        )
+    for face in () if points is None else points:
+        if np.ptp(face, 0).max() < SMALLEST:
+            found.append(f"the points of a face span less than {SMALLEST} pixels; are they shares of the picture?")
+        elif (most := np.unique(face, axis=0, return_counts=True)[1].max()) >= TOGETHER:
+            found.append(f"{most} points of a face lie at one place; leave out a face whose points are not all known")
     if points is not None and any(beside(face, image.shape) for face in points):
         found.append("the points of a face lie outside the picture")
     if mask is None:
@@ -140,7 +160,7 @@ def faults(sample: Sample) -> list[str]:
     strange = sorted(set(np.unique(mask).tolist()) - {*range(len(CLASSES)), *UNIONS, IGNORE})
     if strange:
         found.append(f"ids {strange} are none of the classes 0–{len(CLASSES) - 1}")
-    if (points is None or len(points) == 1) and (pairs := swapped_pairs(mask)):
+    if (points is None or len(points) == 1) and pieces(mask == Region.NOSE) <= 1 and (pairs := swapped_pairs(mask)):
         found.append(f"left and right are swapped in {', '.join(pairs)}")
     return found
 
