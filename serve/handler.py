@@ -124,7 +124,7 @@ class FacemarkHandler(BaseHandler):
             context.get_request_id(index),
             outcome,
             code=int(code),
-            bytes=int(size) if (size := headers(context, index).get("content-length", "")).isdecimal() else None,
+            bytes=int(size) if (size := headers(context, index).get("content-length", "")[:18]).isdecimal() else None,
             width=width,
             height=height,
             faces=None if error else len(parse.faces),

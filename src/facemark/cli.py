@@ -173,7 +173,7 @@ def batch(
     address: Annotated[str, typer.Option(help="Of a Ray cluster; local starts Ray here.")] = "local",
 ) -> None:
     """Parse a large collection into Parquet; what has a row already is not parsed again."""
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, RayError
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from facemark.batch import parse
@@ -188,6 +188,11 @@ def batch(
                 started=lambda count: progress.update(task, total=count),
                 advanced=lambda count: progress.advance(task, count),
             )  # fmt: skip
+    except ActorDiedError as error:
+        raise fail(
+            f"a worker died again and again, for want of memory or by one of the pictures that have no row in {target} "
+            "yet; try fewer --workers, or part of the pictures"
+        ) from error
     except (OSError, ValueError, RayError) as error:
         raise fail(error) from error
     console.print(
