@@ -64,7 +64,7 @@ def mended(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The faces, all other points as they were, and N × 68 which these are. Faces with hopelessly many of them are
         not changed.
     """
-    points = np.array(faces, float).view(complex)[..., 0]
+    points = np.array(faces, float, order="C").view(complex)[..., 0]
     which = np.zeros(points.shape, bool)
     eyes, mouth = _parts(points)
     told = (eyes != mouth)[:, 0]
