@@ -84,7 +84,7 @@ def test_a_video_that_ends_before_its_time_is_told_and_what_there_is_of_it_is_re
     assert len(list(shots(find(str(tmp_path / "clip.avi")), told.append))) == 30 and not told
     (tmp_path / "clip.avi").write_bytes(data[: len(data) // 2])
     assert 10 < len(list(shots(find(str(tmp_path / "clip.avi")), told.append))) < 20
-    assert len(told) == 1 and "of the 3.0 seconds that it names can be read" in told[0]
+    assert len(told) == 1 and "of the 30 frames that it names can be read" in told[0]
 
 
 @pytest.mark.parametrize("argument", ["nothing*.jpg", "empty"])

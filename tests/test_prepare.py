@@ -204,7 +204,7 @@ def points_only(tmp_path, face: np.ndarray) -> Sample:
     ("spoil", "phrase"),
     [
         (lambda face: face / 200, "shares of the picture"),
-        (lambda face: np.where(np.arange(68)[:, None] < 5, 0, face), "5 points of a face lie at one place"),
+        (lambda face: np.where(np.arange(68)[:, None] < 7, 0, face), "7 points of a face lie at one place"),
         (lambda face: np.full((68, 2), 5.0), "span less than"),
         (lambda face: (200, 0) + face * (-1, 1), "swapped"),
         (lambda face: face[:, ::-1], "swapped in the points: 36–41 are the subject's right eye; or their x and y"),
@@ -224,12 +224,14 @@ def test_a_thrown_point_swaps_no_sides():
     assert not mirrored(face)
 
 
-def test_masks_of_no_classes_are_refused(folder, tmp_path):
+def test_masks_of_no_classes_are_refused_but_not_rare_classes(folder, tmp_path):
     root, write = folder
     for i in range(8):
         write(f"good{i}", np.where(face() > 0, 255, 0).astype(np.uint8))
-    with pytest.raises(SystemExit, match="nothing but background and what is ignored; a mask holds the id"):
+    with pytest.raises(SystemExit, match="anything but background and what is ignored; a mask holds"):
         prepare("mine", settings(root), tmp_path / "out")
+    write("good0", np.where(face() == Region.R_EYE, int(Region.EYE_G), 255).astype(np.uint8))
+    prepare("mine", settings(root), tmp_path / "out")
 
 
 def test_points_of_other_pictures_are_refused(folder, tmp_path):

@@ -89,7 +89,7 @@ def place(where: str) -> tuple[fs.FileSystem, str, str]:
         ValueError: it is neither.
     """
     if "://" not in where:
-        return fs.LocalFileSystem(), str(Path(where).resolve()), ""  # one name, however it is written
+        return fs.LocalFileSystem(), os.path.normpath(Path(where).absolute()), ""
     try:
         files, path = fs.FileSystem.from_uri(quote(where, safe=":/?&=%@"))
     except pa.ArrowInvalid as error:

@@ -188,13 +188,13 @@ def batch(
                 started=lambda count: progress.update(task, total=count),
                 advanced=lambda count: progress.advance(task, count),
             )  # fmt: skip
-    except ActorDiedError as error:
-        raise fail(
-            f"a worker died again and again, for want of memory or by one of the pictures that have no row in {target} "
-            "yet; try fewer --workers, or part of the pictures"
-        ) from error
     except (OSError, ValueError, RayError) as error:
-        raise fail(error) from error
+        if isinstance(error, ActorDiedError) and not error.actor_init_failed:
+            error = (
+                "a worker died again and again, for want of memory or by one of the pictures that have no row in "
+                f"{target} yet; try fewer --workers, or part of the pictures"
+            )
+        raise fail(error) from None
     console.print(
         f"{target}: a row for each of {done.pictures} pictures, {done.before} of which had one before; "
         f"{done.errors} could not be parsed, see its errors"

@@ -32,7 +32,10 @@ class RequestError(ValueError):
 
 
 class Timed(io.BytesIO):
-    """Bytes that can be read for :data:`SECONDS` and no longer; decoders come back for more all the time."""
+    """Bytes that can be read for :data:`SECONDS` and no longer; slow decoders come back for more all the time.
+
+    Those of WebP and compressed TIFFs read all at once, but make no more of it than the pixels that the header tells.
+    """
 
     def __init__(self, data: bytes):
         super().__init__(data)
@@ -96,11 +99,12 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
         tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles may be larger than itself
         tile = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)
         if max(width * height, tile) > max_pixels or max(picture.size) > MAX_SIDE:
+            tiles = f", in tiles of {tile:,} pixels" if tile > width * height else ""
             raise RequestError(
                 413,
                 "ImageTooLarge",
-                f"the image is {width:,} × {height:,} pixels; at most {max_pixels:,} are taken, and {MAX_SIDE:,} a "
-                "side, send a smaller one",
+                f"the image is {width:,} × {height:,} pixels{tiles}; at most {max_pixels:,} are taken, and "
+                f"{MAX_SIDE:,} a side, send a smaller one",
             )
         if min(picture.size) < 1:
             raise _broken()

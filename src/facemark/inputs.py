@@ -47,10 +47,10 @@ class Source:
                 end = time + 1 / video.fps
             if not end:
                 raise ValueError("no frame of the video can be read")
-            if end < WHOLE * video.seconds:
+            if number + 1 < WHOLE * video.length and end < WHOLE * video.length / video.fps:
                 raise ValueError(
-                    f"only {end:.1f} of the {video.seconds:.1f} seconds that it names can be read; it is cut or "
-                    "damaged, or was trimmed without being encoded anew"
+                    f"only {number + 1} of the {video.length} frames that it names can be read; it is cut or damaged, "
+                    "or was trimmed without being encoded anew"
                 )
         else:
             data = sys.stdin.buffer.read() if self.path == STDIN.path else self.path.read_bytes()

@@ -28,12 +28,7 @@ class Video:
     path: Path
     fps: float
     length: int
-    """Frames at this rate, as the file says; it may be wrong, and where the rate varies, others are there."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it is, as the file says."""
-        return self.length / self.fps
+    """Frames, as the file says; it may be wrong, or where their rate varies, tell how long it is at this one."""
 
     @classmethod
     def open(cls, path: Path) -> "Video":
@@ -72,7 +67,7 @@ class Writer:
 
     def __init__(self, path: Path, fps: float):
         self.path, self.count = path, 0
-        self.fps = round(fps, 2)  # MPEG-4 cannot tell some finer ones
+        self.fps = max(0.01, round(fps, 2))  # MPEG-4 cannot tell some finer ones
         self.partial = unfinished(path).absolute()
         self._writer: cv2.VideoWriter | None = None
 

@@ -42,8 +42,9 @@ COMMON = (Region.SKIN, *dict.fromkeys(region for pair in ABOVE for region in pai
 """What all but a few faces show."""
 SMALLEST = 8
 """Pixels that a face's points span at least: those of less are shares of the picture, or nobody's."""
-TOGETHER = 3
-"""So many points of a face at one place are not points of a face: where they are not known, (0, 0) is often written."""
+TOGETHER, APART = 6, 40
+"""So many points at one place are not points of a face, if it spans so many pixels that they were not rounded together:
+where points are not known, (0, 0) is often written."""
 OTHER_IDS = "its ids stand for other classes than those of its format; say which with format: folder and classes"
 NO_IDS = "a mask holds the id of a class in each pixel, see docs/parser.md; 255 is for what is to be ignored"
 OTHER_PLACES = "points are to be pixels of the very picture that the mask belongs to"
@@ -100,9 +101,9 @@ def oddities(
         for upper, lower in ABOVE
         if np.isfinite([centres[upper], centres[lower]]).all()
     }
-    votes["most masks show nothing but background and what is ignored", NO_IDS] = (
-        -1 if np.isin(mask, range(1, len(CLASSES))).any() else 1
-    )
+    shown = np.isin(mask, [*range(1, len(CLASSES)), *UNIONS]).any()
+    if shown or (mask == IGNORE).any():  # a mask of background alone is of a picture without people
+        votes["no mask shows anything but background and what is ignored", NO_IDS] = -np.inf if shown else 1
     if nose := (mask == Region.NOSE).sum():
         larger = nose > (mask == Region.SKIN).sum()
         votes["in most masks nose is larger than skin", OTHER_IDS] = 1 if larger else -1
@@ -111,7 +112,7 @@ def oddities(
             if CLASSES[region] in known:
                 missing = np.isnan(centres[region]).any()
                 votes[f"no mask shows {CLASSES[region]}", UNLABELLED] = 1 if missing else -np.inf
-    if points is not None and len(points) == 1:
+    if points is not None and len(points) == 1 and pieces(mask == Region.NOSE) <= 1:
         moments = [cv2.moments(points[0, which, None]) for which in (R_EYE_POINTS, L_EYE_POINTS)]
         if all(m["m00"] for m in moments) and np.isfinite([centres[Region.R_EYE], centres[Region.L_EYE]]).all():
             outlined = np.mean([(m["m10"] / m["m00"], m["m01"] / m["m00"]) for m in moments], 0)
@@ -147,7 +148,8 @@ def faults(sample: Sample) -> list[str]:
     for face in () if points is None else points:
         if np.ptp(face, 0).max() < SMALLEST:
             found.append(f"the points of a face span less than {SMALLEST} pixels; are they shares of the picture?")
-        elif (most := np.unique(face, axis=0, return_counts=True)[1].max()) >= TOGETHER:
+        most = np.unique(face, axis=0, return_counts=True)[1].max()
+        if most >= TOGETHER and np.ptp(face, 0).max() >= APART:
             found.append(f"{most} points of a face lie at one place; leave out a face whose points are not all known")
     if points is not None and any(beside(face, image.shape) for face in points):
         found.append("the points of a face lie outside the picture")
@@ -243,7 +245,7 @@ class Examined:
     odd: list[tuple[str, str]]
     """What is odd about all of it, and what to do about that."""
     misfits: list[Misfits]
-    """What prepare moves in the training split."""
+    """Those of the sound samples."""
 
     def refusals(self, bad_samples: str) -> list[str]:
         """Sentences that say why ``prepare`` refuses it; none where it does not."""
@@ -309,18 +311,22 @@ def mend(samples: list[Sample], astray: list[Misfits], folder: Path) -> list[Sam
 
     What a model is tested by is not made to suit it.
     """
-    files = {each.sample.points: folder / f"{number:06}.txt" for number, each in enumerate(astray)}
-    for each in astray:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_points(files[each.sample.points], each.faces)
-    return [replace(s, points=files.get(s.points, s.points)) if s.split == "train" else s for s in samples]
+    faces, mended = {each.sample.points: each.faces for each in astray}, []
+    for number, sample in enumerate(samples):
+        if sample.split == "train" and sample.points in faces:
+            file = folder / f"{number:06}.txt"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_points(file, faces[sample.points])
+            sample = replace(sample, points=file)
+        mended.append(sample)
+    return mended
 
 
 def prepare(name: str, settings: Prepare, out: Path) -> None:
     """Check, split and index the dataset ``name``; what has another form is converted into ``out``/converted.
 
-    Training points that fit no face are moved to where the rest of their face has them (:mod:`facemark.misfits`), and
-    listed, with those of other splits, in ``out``/misfits.csv.
+    Training points that fit no face are moved to where the rest of their face has them, if it has enough others, and
+    listed, with those of other splits, in ``out``/misfits.csv: :mod:`facemark.misfits`.
 
     Raises:
         SystemExit: samples are not sound and ``bad_samples`` is ``refuse``, every one is named with its faults; or
