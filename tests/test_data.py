@@ -89,6 +89,7 @@ def test_check_names_points_that_fit_no_face(landmarks):
     assert [line.split("/")[-1].split(": ", 1)[0] for line in lines] == ["00.jpg", "01.jpg", "48.jpg"]
     assert [line.endswith("points that fit no face: 30 of face 1") for line in lines] == [True, False, True]
     assert done.exit_code == 0
+    assert done.stderr.count("prepare moves such points") == 1
 
 
 def mirror(path: Path) -> None:

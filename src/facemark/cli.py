@@ -477,6 +477,8 @@ def check(folder: Folder, format: Format, classes: Classes = None) -> None:
         console.print(f"{image}: {why}")
     for each in found.misfits:
         console.print(f"{each.sample.image}: {each}")
+    if found.misfits:
+        console.print("prepare moves such points of training pictures to where the rest of their face has them")
     for refusal in found.refusals("refuse"):
         fail(refusal)
     raise typer.Exit(int(bool(found.refusals("refuse"))))
