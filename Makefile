@@ -96,7 +96,7 @@ ablations: pull ## small trainings that show what each part of the recipe is wor
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
 	@dvc exp run --name no-averaging $(SMALL) -S train.ema_decay=0 -S 'train.phases=[{size: 64, epochs: 4}]' train
 
-evidence: pull ## parsing against direct regression on poor labels, all cells (two days); fills docs/evidence.md
+evidence: pull ## parsing against direct regression on poor labels, all cells (up to a day); fills docs/evidence.md
 	@dvc --cd experiments/poor-data repro
 	@python experiments/poor-data/report.py
 

@@ -264,7 +264,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
             plot(done, source, page.with_name(chart))
             yield f"![Error against how poor the labels are]({chart})"
         tables = {
-            "Lead of parsing over the stronger direct method (+: parsing is better):": lead_table,
+            "Lead of parsing over the direct method (+: parsing is better):": lead_table,
             "Sensitivity, the slope of NME against the level:": slopes_table,
             "Change of the predictions by one bad training face, % of the eye distance:": influence_table,
             "All figures, on clean pictures:": figures_table,
