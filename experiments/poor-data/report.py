@@ -16,7 +16,6 @@ import spoil
 from cell import CELLS, CHANGES, RESULTS, best_rate, params, trained
 from faces import TESTS
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from methods import METHODS
 from scipy.stats import t as student
 
@@ -233,10 +232,7 @@ def plot(cells: Cells, source: str, out: Path) -> None:
                 axes.minorticks_off()
             axes.set_xlabel(fill(AXES[kind], 30))
             axes.grid(alpha=0.3)
-        row[0].set_yscale("log")  # of the whole row: what went astray would press all else together
-        row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        row[0].yaxis.set_major_formatter("{x:g}")
-        row[0].yaxis.set_minor_formatter(NullFormatter())
+        row[0].set_ylim(bottom=0)
     grid[0][0].set_ylabel("NME, %")
     grid[1][0].set_ylabel("points beyond 20 %, %")
     grid[0][0].legend()
