@@ -58,11 +58,11 @@ def test_labels_that_are_all_noisy_are_no_misfits(faces):
 def test_thrown_points_are_told_from_all_others_and_put_back(faces, share):
     spoilt, hit = thrown(faces, share)
     back, told = mended(spoilt)
-    assert np.array_equal((back != spoilt).any(-1), told & (told.mean(1) < HOPELESS)[:, None])
+    moved = told & (told.mean(1) < HOPELESS)[:, None]
+    assert np.array_equal((back != spoilt).any(-1), moved)
     assert (told & hit).sum() >= 0.95 * hit.sum()
     assert (told & ~hit).sum() <= 0.01 * (~hit).sum()
     off = np.linalg.norm(back - faces, axis=-1) / eyes(faces)
-    moved = told & (told.mean(1) < HOPELESS)[:, None]
     assert off[moved].mean() < LIMIT < 1.5 < (np.linalg.norm(spoilt - faces, axis=-1) / eyes(faces))[moved].mean()
 
 

@@ -44,9 +44,9 @@ def folder(tmp_path):
     return tmp_path / "faces", write
 
 
-def settings(path, bad_samples="refuse") -> Prepare:
+def settings(path, bad_samples="refuse", form="celebamask") -> Prepare:
     return Prepare(
-        datasets={"mine": Dataset(format="celebamask", path=path)},
+        datasets={"mine": Dataset(format=form, path=path)},
         splits=Splits(val=0.2, test=0.2),
         bad_samples=bad_samples,
         seed=1,
@@ -116,9 +116,7 @@ def test_faces_with_points_alone_are_listed_without_masks(tmp_path):
     for i, count in enumerate((1, 1, 2)):
         cv2.imwrite(str(tmp_path / f"faces/train/images/{i}.jpg"), np.zeros((96, 96, 3), np.uint8))
         write_points(tmp_path / f"faces/train/landmarks/{i}.txt", np.repeat(points[None], count, 0))
-    params = settings(tmp_path / "faces", "set_aside")
-    params = params.model_copy(update={"datasets": {"mine": Dataset(format="landmarks68", path=tmp_path / "faces")}})
-    prepare("mine", params, tmp_path / "out")
+    prepare("mine", settings(tmp_path / "faces", "set_aside", "landmarks68"), tmp_path / "out")
     kept = [s for name in ("train", "val", "test") for s in read_index([tmp_path / "out"], name)]
     assert sorted(s.image.stem for s in kept) == ["0", "1"]
     assert all(s.mask is None and s.points and s.classes == () for s in kept)
@@ -169,15 +167,8 @@ def test_points_beside_the_picture_are_a_fault(tmp_path):
         assert any("outside the picture" in phrase for phrase in found) != sound
 
 
-def landmark_settings(path, bad_samples):
-    described = {"mine": Dataset(format="landmarks68", path=path)}
-    return settings(path, bad_samples).model_copy(update={"datasets": described})
-
-
 def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landmarks, tmp_path, capsys):
-    described = {"mine": Dataset(format="landmarks68", path=landmarks)}
-    params = settings(landmarks).model_copy(update={"datasets": described})
-    prepare("mine", params, tmp_path / "out")
+    prepare("mine", settings(landmarks, form="landmarks68"), tmp_path / "out")
     with (tmp_path / "out/misfits.csv").open() as file:
         rows = [(Path(row["points"]).name, row["face"], row["point"]) for row in csv.DictReader(file)]
     assert f"{len(rows)} points that fit no face" in capsys.readouterr().out

@@ -141,17 +141,19 @@ def faults(sample: Sample) -> list[str]:
         points = read_points(sample.points) if sample.points else None
     except ValueError as error:
         return [str(error)]
-    if points is not None and any(mirrored(face) for face in points):
+    faces = () if points is None else points
+    if any(mirrored(face) for face in faces):
         found.append(
             "left and right are swapped in the points: 36–41 are the subject's right eye; or their x and y are"
         )
-    for face in () if points is None else points:
-        if np.ptp(face, 0).max() < SMALLEST:
+    for face in faces:
+        span = np.ptp(face, 0).max()
+        if span < SMALLEST:
             found.append(f"the points of a face span less than {SMALLEST} pixels; are they shares of the picture?")
         most = np.unique(face, axis=0, return_counts=True)[1].max()
-        if most >= TOGETHER and np.ptp(face, 0).max() >= APART:
+        if most >= TOGETHER and span >= APART:
             found.append(f"{most} points of a face lie at one place; leave out a face whose points are not all known")
-    if points is not None and any(beside(face, image.shape) for face in points):
+    if any(beside(face, image.shape) for face in faces):
         found.append("the points of a face lie outside the picture")
     if mask is None:
         if len(points) != 1:
