@@ -53,29 +53,46 @@ def write(where: str, count: int) -> list[str]:
     return names
 
 
+def parse(source: str, target: str, model: tuple[Path, Path], more: str = "", before: str = "") -> subprocess.Popen:
+    """Parse in a process of its own: what Ray leaves behind would stay in that of the tests.
+
+    ``more`` are further arguments, ``before`` what the process does first; it prints the counts that it is told and
+    the summary.
+    """
+    code = f"import sys; from pathlib import Path; from facemark import batch\n{before}\n"
+    code += "source, target, *model = sys.argv[1:]\n"
+    code += f"done = batch.parse(source, target, tuple(map(Path, model)), started=print, advanced=print, {more})\n"
+    code += "print(done.pictures, done.before, done.errors)"
+    command = [sys.executable, "-c", code, source, target, *map(str, model)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def printed(process: subprocess.Popen) -> list[list[int]]:
+    """The numbers of each line that a process has printed, which must end well."""
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return [[int(each) for each in line.split()] for line in out.splitlines()]
+
+
 def table(where: str, name: str) -> pa.Table:
     files, root, _ = batch.place(where)
     return pq.read_table(f"{root}/{name}", filesystem=files)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_after_a_kill_each_picture_has_one_row(s3, untrained, tmp_path):
     """Ray is started twice: once to be killed, once to go on from there."""
     names, out = write(f"{s3}/faces", 30), str(tmp_path / "out")
-    code = "import sys, pathlib; from facemark.batch import parse; source, target, *model = sys.argv[1:]; "
-    code += "parse(source, target, tuple(map(pathlib.Path, model)), workers=1, part=4)"
-    first = subprocess.Popen([sys.executable, "-c", code, f"{s3}/faces", out, *map(str, untrained)])
+    first = parse(f"{s3}/faces", out, untrained, "workers=1, part=4")
     while not list((tmp_path / "out").glob("rows/[!.]*")) and first.poll() is None:
         time.sleep(0.02)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    first.kill()
+    first.communicate()
     before = sum(len(table(out, name)) for name in ("rows", "errors"))
     assert 4 <= before < len(names)
 
-    counts = []
-    done = batch.parse(f"{s3}/faces", out, untrained, workers=1, started=counts.append, advanced=counts.append)
-    assert done == batch.Summary(len(names), before, 3)
-    assert counts[0] == sum(counts[1:]) == len(names) - before
+    *counts, done = printed(parse(f"{s3}/faces", out, untrained, "workers=1"))
+    assert done == [len(names), before, 3]
+    assert counts[0][0] == sum(count for (count,) in counts[1:]) == len(names) - before
     rows, errors = table(out, "rows"), table(out, "errors")
     broken = [f"{s3}/faces/{name}" for i, name in enumerate(names) if i % 10 == 3]
     assert sorted(errors["path"].to_pylist()) == sorted(broken)
@@ -84,8 +101,7 @@ def test_after_a_kill_each_picture_has_one_row(s3, untrained, tmp_path):
     for row in rows.to_pylist():
         assert (row["width"], row["height"]) == (30 + int(Path(row["path"]).stem), 40)
 
-    again = batch.parse(f"{s3}/faces", out, untrained)
-    assert again == batch.Summary(len(names), len(names), 3)
+    assert printed(parse(f"{s3}/faces", out, untrained)) == [[0], [len(names), len(names), 3]]
 
 
 def worker(model, files=None, prefix="") -> batch.Worker:
@@ -187,17 +203,17 @@ def test_what_cannot_be_parsed_is_said_in_a_sentence(untrained, tmp_path, monkey
         assert phrase in done.stderr
 
 
-def test_an_interrupt_while_rows_are_written_writes_none_twice(untrained, tmp_path, monkeypatch):
+def test_an_interrupt_while_rows_are_written_writes_none_twice(untrained, tmp_path):
     for name in "ab":
         Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.jpg")
-    written = batch.Target.write
-
-    def interrupted(self, blocks):
-        written(self, blocks)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(batch.Target, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        batch.parse(str(tmp_path), str(tmp_path / "out"), untrained, workers=1, part=1)
+    before = """
+written = batch.Target.write
+def interrupted(self, blocks):
+    written(self, blocks)
+    raise KeyboardInterrupt
+batch.Target.write = interrupted
+"""
+    process = parse(str(tmp_path), str(tmp_path / "out"), untrained, "workers=1, part=1", before)
+    assert process.communicate()[1].rstrip().endswith("KeyboardInterrupt")
     found = table(str(tmp_path / "out"), "rows")["path"].to_pylist()
     assert found and len(found) == len(set(found))
