@@ -299,6 +299,25 @@ def test_a_slope_is_that_of_the_line_through_the_levels_and_a_lead_is_that_of_le
     assert row in report.slopes_table(made_up, "photos")
 
 
+def test_a_lead_is_paired_by_seed_and_its_mean_is_of_the_seeds_that_all_labels_have():
+    def made(nme):
+        tests = dict.fromkeys(("clean", "refitted", "occlusion"), dict.fromkeys(report.FIGURES, nme))
+        return {"faces": 8, "tests": tests}
+
+    nmes = {
+        ("clean", "parsing"): (3, 5, 9), ("clean", "heatmap"): (4, 8),
+        ("noise-8", "parsing"): (5, 5), ("noise-8", "heatmap"): (8, 6, 1),
+        ("bias-8", "parsing"): (1,),
+    }  # fmt: skip
+    made_up = {("photos", *key, seed): made(nme) for key, each in nmes.items() for seed, nme in enumerate(each, 1)}
+    rows = report.lead_table(made_up, "photos").splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:4]] for row in rows]
+    # leads 1 and 3, of mean 2; 3 and 1; so seed by seed 2 and 2; t is 12.7, the standard error 1
+    assert cells == [
+        ["clean", "2", "+2.00 ± 12.71"], ["noise-8", "2", "+2.00 ± 12.71"], ["mean of these", "2", "+2.00 ± 0.00"],
+    ]  # fmt: skip
+
+
 def test_a_change_is_the_mean_distance_of_the_points():
     before = np.zeros((100, 68, 2))
     after = before.copy()

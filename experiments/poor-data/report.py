@@ -140,18 +140,25 @@ def tests_table(cells: Cells, source: str) -> str:
 
 
 def lead_table(cells: Cells, source: str) -> str:
-    """By how much parsing is better than the heatmap, paired by seed."""
-    rows = []
+    """By how much parsing is better than the heatmap, paired by seed; then the same of each seed's mean over them."""
+    leads = {}
     for condition in conditions(cells, source):
         ours, theirs = (seeds(cells, source, condition, method) for method in ("parsing", "heatmap"))
-        both = sorted(ours.keys() & theirs.keys())
-        leads = [
-            text([theirs[seed]["tests"][rival][figure] - ours[seed]["tests"][test][figure] for seed in both], "+")
-            for figure, rival, test in LEADS.values()
-        ]
-        if both:
-            rows.append([condition, str(len(both)), *leads])
+        if both := sorted(ours.keys() & theirs.keys()):
+            leads[condition] = {seed: lead(ours[seed]["tests"], theirs[seed]["tests"]) for seed in both}
+    common = set.intersection(*map(set, leads.values())) if len(leads) > 1 else ()
+    if common:
+        leads["mean of these"] = {seed: np.mean([each[seed] for each in leads.values()], 0) for seed in common}
+    rows = [
+        [condition, str(len(each)), *(text(list(of_seeds), "+") for of_seeds in zip(*each.values(), strict=True))]
+        for condition, each in leads.items()
+    ]
     return table(["labels", "seeds", *LEADS], rows)
+
+
+def lead(ours: dict, theirs: dict) -> list[float]:
+    """Parsing's lead in each of LEADS, from the tests of a cell and of its rival."""
+    return [theirs[rival][figure] - ours[own][figure] for figure, rival, own in LEADS.values()]
 
 
 def slopes_table(cells: Cells, source: str) -> str:
