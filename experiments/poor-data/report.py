@@ -42,7 +42,9 @@ LEADS = {
     "NME": ("nme", "clean", "clean"),
     "NME, rival refitted": ("nme", "refitted", "clean"),
     "worst 5 %": ("worst5", "clean", "clean"),
+    "worst 5 %, rival refitted": ("worst5", "refitted", "clean"),
     "points beyond 20 %": ("beyond20", "clean", "clean"),
+    "points beyond 20 %, rival refitted": ("beyond20", "refitted", "clean"),
     "NME occluded": ("nme", "occlusion", "occlusion"),
 }
 """What parsing may lead in: a figure, the rival's test and its own."""
