@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facemark import synthetic
-from facemark.datasets import Sample, read_index, read_points, write_points
+from facemark.datasets import Sample, read_image, read_index, read_mask, read_points, write_points
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
 from facemark.stages.prepare import class_weights, faults, mirrored, prepare, split, swapped_pairs
@@ -182,6 +182,27 @@ def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landma
     others = np.arange(68) != 30
     np.testing.assert_allclose(used[others], given[others], atol=1e-3)
     assert np.linalg.norm(used[30] - used[[29, 33]].mean(0)) < 0.5 * np.linalg.norm(used[36] - used[45])
+
+
+def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
+    large, striped = np.repeat(np.repeat(face(), 20, 0), 20, 1), np.zeros((1920, 1920, 3), np.uint8)
+    striped[:, 960:] = 255
+    for i in range(8):
+        folder[1](f"large{i}", large, striped)
+    prepare("mine", settings(folder[0]), tmp_path / "out")
+    splits = {name: read_index([tmp_path / "out"], name) for name in ("train", "val", "test")}
+    assert all(s.image.parent.name == "images" for name in ("val", "test") for s in splits[name])
+    assert {s.image.parent.name for s in splits["train"]} == {"images", "smaller"}
+    for sample in splits["train"]:
+        image, mask = read_image(sample.image), read_mask(sample.mask)
+        if sample.image.parent.name == "images":
+            assert mask.shape == (96, 96)
+            continue
+        assert "large" in sample.image.name
+        # 1920 pixels become 1280: of three pixels of the mask, two are left, and block edges stay in place
+        np.testing.assert_array_equal(mask[::40, ::40], face()[::3, ::3])
+        assert image.shape == (1280, 1280, 3)
+        assert image[:, :639].max() < 10 and image[:, 641:].min() > 245
 
 
 def points_only(tmp_path, face: np.ndarray) -> Sample:

@@ -13,11 +13,12 @@ from pathlib import Path
 import cv2
 import mlflow
 import numpy as np
+from PIL import Image
 from rich.progress import track
 
 from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points, write_points
-from facemark.geometry import centroid, pieces
+from facemark.geometry import centroid, pieces, size_at
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
 from facemark.misfits import Misfits, misfits
 from facemark.settings import Dataset, Prepare, Splits, load_params
@@ -40,6 +41,8 @@ ABOVE = (
 """Pairs of which the first lies above the second in all but a few pictures."""
 COMMON = (Region.SKIN, *dict.fromkeys(region for pair in ABOVE for region in pair))
 """What all but a few faces show."""
+LARGEST = 1280
+"""Longer side in pixels of what the parser learns from: it sees a few hundred, but would read all of them each time."""
 SMALLEST = 8
 """Pixels that a face's points span at least: those of less are shares of the picture, or nobody's."""
 TOGETHER, APART = 6, 40
@@ -324,11 +327,37 @@ def mend(samples: list[Sample], astray: list[Misfits], folder: Path) -> list[Sam
     return mended
 
 
+def large(sample: Sample) -> bool:
+    """Whether a sample is of those that :func:`shrink` makes smaller copies of."""
+    if sample.split != "train" or sample.mask is None or sample.points:
+        return False
+    with Image.open(sample.image) as picture:
+        return max(picture.size) > LARGEST
+
+
+def shrink(samples: list[Sample], folder: Path) -> list[Sample]:
+    """Give training samples of more than LARGEST pixels smaller copies, written into a folder; others stay as they are.
+
+    So do those that have points: their faces are cut out before they are made smaller.
+    """
+    shrunk, chosen = list(samples), [i for i, sample in enumerate(samples) if large(sample)]
+    for i in track(chosen, "making large pictures smaller", disable=not chosen):
+        image, mask = read_image(samples[i].image), read_mask(samples[i].mask)
+        size = size_at(mask.shape, LARGEST / max(mask.shape))
+        folder.mkdir(parents=True, exist_ok=True)
+        picture, regions = (folder / f"{i:06}-{samples[i].image.stem}{suffix}" for suffix in (".jpg", ".png"))
+        Image.fromarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)).save(picture, quality=95, subsampling=0)
+        Image.fromarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)).save(regions)
+        shrunk[i] = replace(samples[i], image=picture, mask=regions)
+    return shrunk
+
+
 def prepare(name: str, settings: Prepare, out: Path) -> None:
     """Check, split and index the dataset ``name``; what has another form is converted into ``out``/converted.
 
     Training points that fit no face are moved to where the rest of their face has them, if it has enough others, and
-    listed, with those of other splits, in ``out``/misfits.csv: :mod:`facemark.misfits`.
+    listed, with those of other splits, in ``out``/misfits.csv: :mod:`facemark.misfits`. Large training pictures are
+    replaced by smaller copies in ``out``/smaller.
 
     Raises:
         SystemExit: samples are not sound and ``bad_samples`` is ``refuse``, every one is named with its faults; or
@@ -340,6 +369,7 @@ def prepare(name: str, settings: Prepare, out: Path) -> None:
     if refusals := found.refusals(settings.bad_samples):
         raise SystemExit("\n".join(refusals))
     good = mend(split(found.sound, settings.splits, settings.seed), found.misfits, out / "mended")
+    good = shrink(good, out / "smaller")
     counts = np.array([pixels(s) for s in good]).reshape(-1, len(CLASSES))
     shown = [shown_classes(each) for each in counts]
     out.mkdir(parents=True, exist_ok=True)
