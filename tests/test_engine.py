@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -40,3 +43,18 @@ def test_half_precision_changes_few_pixels(released):
         exact = [Probabilities(network)(torch.from_numpy(image[None].copy()))[0].argmax(0).numpy() for image in images]
     agreement = np.mean([np.mean(one == other) for one, other in zip(fast, exact, strict=True)])
     assert agreement >= 0.995
+
+
+def test_a_signal_finds_its_stack_whichever_engine_went_first():
+    code = """if True:
+        import signal
+        import torch
+        from facemark import engine, model
+        first, second = (engine.engine(model.build().eval(), torch.device("cpu")) for _ in range(2))
+        del first
+        del second
+        signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+        signal.raise_signal(signal.SIGUSR1)
+    """
+    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -13,6 +13,9 @@ from facemark.model import STRIDE, ParsingNet
 
 BATCH = 16
 """Pictures of one size that a GPU takes at once."""
+CORE = openvino.Core()
+"""One for all, and for good: each brings a stack for signals and, when it goes, may leave that of another which is gone
+before; the next signal then ends the process without a word."""
 
 
 class Probabilities(nn.Module):
@@ -58,7 +61,7 @@ class CpuEngine:
                 looks, example_input=example, input=[openvino.PartialShape([1, -1, -1, 3])]
             )
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = openvino.Core().compile_model(converted, "CPU", settings)
+        compiled = CORE.compile_model(converted, "CPU", settings)
         self.precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.queue = openvino.AsyncInferQueue(compiled)
         self.queue.set_callback(self._keep)
