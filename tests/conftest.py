@@ -1,4 +1,3 @@
-import faulthandler
 import socket
 
 import cv2
@@ -6,7 +5,6 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from _pytest.faulthandler import fault_handler_stderr_fd_key
 from clone import Clone
 
 from facemark import model, serving, synthetic
@@ -14,12 +12,6 @@ from facemark.datasets import write_points
 from facemark.landmarks import LandmarkModel
 from facemark.settings import RELEASED
 from facemark.stages.archive import archive
-
-
-def pytest_runtest_setup(item):
-    """Have a crash say where it was: each training in this process resets the handlers of pytest's faulthandler."""
-    faulthandler.disable()
-    faulthandler.enable(item.config.stash[fault_handler_stderr_fd_key])
 
 
 def shapes() -> np.ndarray:
