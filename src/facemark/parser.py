@@ -109,7 +109,7 @@ class FaceParser:
             weights: file written by :func:`facemark.model.save`.
             landmarks: file written by :meth:`facemark.landmarks.LandmarkModel.save`; without, there are only portraits.
             device: a torch device; a GPU where there is one by default.
-            flip: look at each face that is measured mirrored as well and take the mean: better, up to a third slower.
+            flip: take the mean of pictures, and of faces that are measured, with their mirror images: better, slower.
 
         Raises:
             FileNotFoundError, ValueError: a file is missing or is not what it should be.
@@ -133,7 +133,7 @@ class FaceParser:
 
     def _parts(self, images: list[np.ndarray]) -> Iterator[tuple[list[np.ndarray], list[list[View]], list[list[View]]]]:
         """The pictures, their coarse views and their portraits: as many at a time as have TOGETHER faces, or one."""
-        coarse = self._coarse(images, turns=[0])
+        coarse = self._coarse(images, [0], self.flip)
         frames, start = [candidates(views) for views in coarse], 0
         for end in range(1, len(images) + 1):
             if end == len(images) or sum(map(len, frames[start : end + 1])) > TOGETHER:
@@ -148,7 +148,7 @@ class FaceParser:
         found = self._closer(images, frames)
         unclear = [i for i, crops in enumerate(found) if not any(self._clear(crop) for crop in crops)]
         for i in unclear:  # one at a time: what is seen of a picture the other ways up takes 0.3 GB
-            turned = candidates([*coarse[i], *self._coarse([images[i]], turns=[1, 2, 3])[0]])
+            turned = candidates([*coarse[i], *self._coarse([images[i]], [1, 2, 3])[0]])
             (found[i],) = self._closer([images[i]], [turned])
         return found
 
@@ -158,17 +158,20 @@ class FaceParser:
             return False
         return self.landmarks is None or face_score(crop.regions, self.landmarks(crop.regions)[1]) >= SURE
 
-    def _coarse(self, images: list[np.ndarray], turns: list[int]) -> list[list[View]]:
-        """Parse whole pictures, after so many quarter turns, at each scale of a pyramid."""
-        scaled_down = [[look for turn in turns for look in scales(image, self.size, turn)] for image in images]
-        regions = iter(self.look([small for each in scaled_down for _, small in each]))
-        return [[View(matrix, next(regions)) for matrix, _ in each] for each in scaled_down]
+    def _coarse(self, images: list[np.ndarray], turns: list[int], flip: bool = False) -> list[list[View]]:
+        """Parse whole pictures, after so many quarter turns, at each scale of a pyramid, the smallest in both ways."""
+        looks = [[look for turn in turns for look in scales(image, self.size, turn)] for image in images]
+        mirrored = [each[0][1][:, ::-1] for each in looks if flip]
+        regions = iter(self.look([*(small for each in looks for _, small in each), *mirrored]))
+        views = [[View(matrix, next(regions)) for matrix, _ in each] for each in looks]
+        for each in views if flip else []:
+            each[0] = View(each[0].matrix, both_ways(each[0].regions, next(regions)))
+        return views
 
     def _mean_of_both_ways(self, crops: list[np.ndarray]) -> list[np.ndarray]:
         """Probabilities of pictures, the mean of what is seen in them and in their mirror images."""
         regions = self.look([*crops, *(crop[:, ::-1] for crop in crops)])
-        ways = zip(regions[: len(crops)], regions[len(crops) :], strict=True)
-        return [(one + other[FLIP[: len(CLASSES)], :, ::-1]) / 2 for one, other in ways]
+        return [both_ways(*each) for each in zip(regions[: len(crops)], regions[len(crops) :], strict=True)]
 
     def _closer(self, images: list[np.ndarray], frames: list[list[np.ndarray]]) -> list[list[View]]:
         """Cut out and parse each face, twice: once to stand it upright, once to measure it; what is none is dropped."""
@@ -220,6 +223,11 @@ class FaceParser:
             mouth_center=np.array(centres[2], np.float32),
             regions=shapes(crop.regions, matrix, shape),
         )
+
+
+def both_ways(regions: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """The mean of the probabilities of a picture and of its mirror image."""
+    return (regions + mirrored[FLIP[: len(CLASSES)], :, ::-1]) / 2
 
 
 def pyramid(longest: int, size: int) -> list[int]:
