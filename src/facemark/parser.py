@@ -164,8 +164,8 @@ class FaceParser:
         mirrored = [each[0][1][:, ::-1] for each in looks if flip]
         regions = iter(self.look([*(small for each in looks for _, small in each), *mirrored]))
         views = [[View(matrix, next(regions)) for matrix, _ in each] for each in looks]
-        for each in views if flip else []:
-            each[0] = View(each[0].matrix, both_ways(each[0].regions, next(regions)))
+        for each, other in zip(views, regions, strict=False):  # nothing is left of these without flip
+            each[0] = View(each[0].matrix, both_ways(each[0].regions, other))
         return views
 
     def _mean_of_both_ways(self, crops: list[np.ndarray]) -> list[np.ndarray]:
