@@ -65,16 +65,6 @@ def test_hidden_files_are_no_pictures(tmp_path):
     assert [sample.image.name for sample in folder_samples(tmp_path)] == ["a.jpg"]
 
 
-def test_two_pictures_do_not_share_a_mask(tmp_path):
-    for split, name in (("train", "a.jpg"), ("train", "b.jpg"), ("val", "a.png")):
-        (tmp_path / split / "images").mkdir(parents=True, exist_ok=True)
-        (tmp_path / split / "images" / name).touch()
-    assert len(folder_samples(tmp_path)) == 3
-    (tmp_path / "train/images/a.png").touch()
-    with pytest.raises(ValueError, match=r"train/images/a\.jpg and a\.png would share .*train/labels/a\.png; rename"):
-        folder_samples(tmp_path)
-
-
 def test_folder_without_pictures_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc pull"):
         folder_samples(tmp_path)

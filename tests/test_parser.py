@@ -26,7 +26,7 @@ def test_a_mirrored_picture_is_parsed_the_same_with_flip(untrained):
     images = list(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
     both = images, [image[:, ::-1] for image in images]
     faces = [np.stack(parser._mean_of_both_ways(each)) for each in both]
-    wholes = [np.stack([views[0].regions for views in parser._coarse(each, [0], flip=True)]) for each in both]
+    wholes = [np.stack([views[0].regions for views in parser.portraits(each)[0]]) for each in both]
     for one, other in (faces, wholes):
         assert other[:, FLIP[: len(CLASSES)]][..., ::-1] == pytest.approx(one, abs=1e-5)
         assert one.sum(1) == pytest.approx(1, abs=1e-2)

@@ -1,16 +1,19 @@
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from facemark import synthetic
 from facemark.datasets import Sample, read_image, read_index, read_mask, read_points, write_points
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import class_weights, faults, mirrored, prepare, split, swapped_pairs
+from facemark.stages.prepare import class_weights, faults, large, mirrored, prepare, split, swapped_pairs
 
 
 def face(turn: int = 0) -> np.ndarray:
@@ -199,10 +202,31 @@ def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
             assert mask.shape == (96, 96)
             continue
         assert "large" in sample.image.name
-        # 1920 pixels become 1280: of three pixels of the mask, two are left, and block edges stay in place
+        # of three blocks of 20 pixels each, 40 are left: the first begins and the last ends where they did
         np.testing.assert_array_equal(mask[::40, ::40], face()[::3, ::3])
+        np.testing.assert_array_equal(mask[39::40, 39::40], face()[2::3, 2::3])
+        assert set(np.unique(mask)) == set(np.unique(face()))
         assert image.shape == (1280, 1280, 3)
         assert image[:, :639].max() < 10 and image[:, 641:].min() > 245
+
+
+def test_pictures_with_points_stay_as_large_as_they_are(tmp_path):
+    Image.new("RGB", (1300, 10)).save(tmp_path / "a.png")
+    sample = Sample(tmp_path / "a.png", tmp_path / "mask.png", None, "train")
+    assert large(sample)
+    for other in ({"points": tmp_path / "a.txt"}, {"mask": None}, {"split": "val"}):
+        assert not large(replace(sample, **other))
+
+
+def test_two_pictures_of_one_name_are_no_samples_but_other_files_beside_them_do_no_harm(folder, tmp_path, capsys):
+    images = folder[0] / "train/images"
+    shutil.copy(images / "good1.jpg", images / "good1.PNG")
+    (images / "good2.json").touch()
+    prepare("mine", settings(folder[0], "set_aside"), tmp_path / "out")
+    named = {line.split(": ")[0]: line for line in capsys.readouterr().err.splitlines() if ": " in line}
+    assert {Path(name).name for name in named} == {"good1.jpg", "good1.PNG", "good2.json"}
+    assert all("has its name" in line for name, line in named.items() if "good1" in name)
+    assert sum(len(read_index([tmp_path / "out"], name)) for name in ("train", "val", "test")) == 7
 
 
 def points_only(tmp_path, face: np.ndarray) -> Sample:

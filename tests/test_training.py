@@ -90,6 +90,12 @@ def test_batches_hang_on_seed_and_epoch_alone(samples):
     assert first == again == shown(1, workers=2)[0]
 
 
+@pytest.mark.parametrize(("times", "chosen"), [(0.6, torch.float32), (1.1, torch.float32), (6, torch.bfloat16)])
+def test_bf16_is_for_processors_that_are_clearly_faster_in_it(times, chosen, monkeypatch):
+    monkeypatch.setattr(model, "product_time", {torch.float32: times, torch.bfloat16: 1}.get)
+    assert model.precision.__wrapped__("cpu") == chosen
+
+
 def test_a_plain_share_is_at_most_mirrored(samples):
     read = [(read_image(sample.image), np.zeros((70, 60), np.uint8)) for sample in samples]
     either = [pair for each in read for pair in (each, transforms.flip(*each))]

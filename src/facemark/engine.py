@@ -14,8 +14,9 @@ from facemark.model import STRIDE, ParsingNet
 BATCH = 16
 """Pictures of one size that a GPU takes at once."""
 CORE = openvino.Core()
-"""One for all, and for good: each brings a stack for signals and, when it goes, may leave that of another which is gone
-before; the next signal then ends the process without a word."""
+"""One for all, and for good. Where processors have AMX, each sets a stack for signals in its thread, and when it goes
+restores that of the one before, which may be gone by then, or leaves its own there if it goes in another thread: then
+the next signal ends the process without a word."""
 
 
 class Probabilities(nn.Module):

@@ -73,7 +73,7 @@ def build(encoder_weights: str = "none") -> ParsingNet:
 def product_time(dtype: torch.dtype) -> float:
     """Processor seconds that one thread takes for the product of two matrices of 512 × 512, the best of some tries.
 
-    Not the clock's: what else the machine does must not decide on the number format.
+    Not the clock's: by that, what else the machine does would decide on the number format.
     """
     matrix, times, threads = torch.ones(512, 512, dtype=dtype), [], torch.get_num_threads()
     torch.set_num_threads(1)

@@ -159,7 +159,10 @@ class FaceParser:
         return self.landmarks is None or face_score(crop.regions, self.landmarks(crop.regions)[1]) >= SURE
 
     def _coarse(self, images: list[np.ndarray], turns: list[int], flip: bool = False) -> list[list[View]]:
-        """Parse whole pictures, after so many quarter turns, at each scale of a pyramid, the smallest in both ways."""
+        """Parse whole pictures, after so many quarter turns, at each scale of a pyramid.
+
+        With ``flip``, the first view of each picture is the mean of both ways.
+        """
         looks = [[look for turn in turns for look in scales(image, self.size, turn)] for image in images]
         mirrored = [each[0][1][:, ::-1] for each in looks if flip]
         regions = iter(self.look([*(small for each in looks for _, small in each), *mirrored]))

@@ -30,7 +30,7 @@ from facemark.settings import Phase, Train
 COMPOSED = 0.2
 """Share of training pictures that show several people."""
 ADORNED = 0.3
-"""Share of people who are offered a necklace of another picture of their dataset; some quarter of them can wear it."""
+"""Share of people who are offered a necklace of another picture of their folder; some quarter of them can wear it."""
 COVERED = 0.2
 """Share of people who are partly hidden behind a board."""
 BEST, LAST = "best", "last"

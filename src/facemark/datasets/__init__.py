@@ -148,7 +148,6 @@ def folder_samples(root: Path) -> list[Sample]:
 
     Raises:
         FileNotFoundError: there is no picture in any folder ``images``.
-        ValueError: two pictures would have one mask.
     """
     samples = [
         Sample(
@@ -160,10 +159,6 @@ def folder_samples(root: Path) -> list[Sample]:
         for split, folder in ((None, root), *((name, root / name) for name in SPLITS))
         for image in sorted((folder / "images").glob("[!.]*"))  # no hidden files
     ]
-    owners: dict[Path, Path] = {}
-    for each in samples:
-        if (first := owners.setdefault(each.mask, each.image)) != each.image:
-            raise ValueError(f"{first} and {each.image.name} would share {each.mask}; rename or remove one of them")
     return not_empty(samples, root, "train/images; the starter data comes with: dvc pull")
 
 

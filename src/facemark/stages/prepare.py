@@ -19,6 +19,7 @@ from rich.progress import track
 from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points, write_points
 from facemark.geometry import centroid, pieces, size_at
+from facemark.images import SUFFIXES
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
 from facemark.misfits import Misfits, misfits
 from facemark.settings import Dataset, Prepare, Splits, load_params
@@ -42,7 +43,7 @@ ABOVE = (
 COMMON = (Region.SKIN, *dict.fromkeys(region for pair in ABOVE for region in pair))
 """What all but a few faces show."""
 LARGEST = 1280
-"""Longer side in pixels of what the parser learns from: it sees a few hundred, but would read all of them each time."""
+"""Longer side in pixels of training pictures with masks alone: a few hundred are seen, but all read, each time."""
 SMALLEST = 8
 """Pixels that a face's points span at least: those of less are shares of the picture, or nobody's."""
 TOGETHER, APART = 6, 40
@@ -292,6 +293,8 @@ def examine(dataset: Dataset, converted: Path, only: str | None = None) -> Exami
     """
     listed = [each for each in samples(dataset) if only is None or each.split in (only, None)]
     known = tuple(dataset.classes.values()) if dataset.classes else CLASSES
+    pictures = {each.image for each in listed if each.image.suffix.lower() in SUFFIXES}
+    names = Counter(image.with_suffix("") for image in pictures)
     sound, bad, odd = [], [], Counter()
     for number, each in enumerate(track(listed, f"checking {dataset.path}")):
         try:
@@ -303,6 +306,8 @@ def examine(dataset: Dataset, converted: Path, only: str | None = None) -> Exami
             with suppress(ValueError):  # what cannot be read is among the faults
                 if sample.mask:
                     odd.update(oddities(read_mask(sample.mask), sample.points and read_points(sample.points), known))
+        if names[each.image.with_suffix("")] > 1:
+            found.append("another picture beside it has its name, and so its mask or points; rename one of them")
         if found:
             bad.append((each.image, "; ".join(found)))
         else:
@@ -338,7 +343,7 @@ def large(sample: Sample) -> bool:
 def shrink(samples: list[Sample], folder: Path) -> list[Sample]:
     """Give training samples of more than LARGEST pixels smaller copies, written into a folder; others stay as they are.
 
-    So do those that have points: their faces are cut out before they are made smaller.
+    So do those that have points, which ``calibrate`` measures as they are.
     """
     shrunk, chosen = list(samples), [i for i, sample in enumerate(samples) if large(sample)]
     for i in track(chosen, "making large pictures smaller", disable=not chosen):
