@@ -188,10 +188,10 @@ def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landma
 
 
 def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
-    large, striped = np.repeat(np.repeat(face(), 20, 0), 20, 1), np.zeros((1920, 1920, 3), np.uint8)
+    big, striped = np.repeat(np.repeat(face(), 20, 0), 20, 1), np.zeros((1920, 1920, 3), np.uint8)
     striped[:, 960:] = 255
     for i in range(8):
-        folder[1](f"large{i}", large, striped)
+        folder[1](f"large{i}", big, striped)
     prepare("mine", settings(folder[0]), tmp_path / "out")
     splits = {name: read_index([tmp_path / "out"], name) for name in ("train", "val", "test")}
     assert all(s.image.parent.name == "images" for name in ("val", "test") for s in splits[name])

@@ -14,9 +14,9 @@ import torch
 from rich.progress import track
 from torch.utils.data import Dataset
 
-from facemark.damage import LONGEST, board, damage, rescaled
+from facemark.damage import LONGEST, board, damage
 from facemark.datasets import Sample, landmarks68, read_image, read_points
-from facemark.geometry import apply
+from facemark.geometry import apply, rescaled
 from facemark.labels import FLIP_POINTS
 from facemark.landmarks import mirrored
 from facemark.parser import cut_out

@@ -4,7 +4,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from facemark.geometry import apply, scaled, size_at
+from facemark.geometry import apply, rescaled
 from facemark.labels import IGNORE
 
 SEED = 1
@@ -49,14 +49,6 @@ def damage(name: str, image: np.ndarray, mask: np.ndarray, points: np.ndarray) -
         regions = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderValue=IGNORE)
         return turned, regions, apply(matrix, points).astype(np.float32)
     return rescaled(image, mask, points, MOVES[name])
-
-
-def rescaled(image: np.ndarray, mask: np.ndarray, points: np.ndarray, scale: float) -> tuple:
-    """Picture, mask and points, as :func:`damage` takes them, made smaller."""
-    size = size_at(mask.shape, scale)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return small, regions, apply(scaled(scale), points).astype(np.float32)
 
 
 def behind_board(points: np.ndarray) -> np.ndarray:

@@ -7,8 +7,9 @@ import numpy as np
 from rich.progress import track
 
 from facemark import metrics
-from facemark.damage import DAMAGES, LONGEST, behind_board, board, damage, rescaled
+from facemark.damage import DAMAGES, LONGEST, behind_board, board, damage
 from facemark.datasets import Sample, read_image, read_mask, read_points
+from facemark.geometry import rescaled
 from facemark.labels import IGNORE
 from facemark.parser import FaceParser, Parse
 

@@ -38,6 +38,14 @@ def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
+def rescaled(image: np.ndarray, mask: np.ndarray, points: np.ndarray, scale: float) -> tuple:
+    """A picture H × W × 3, its mask H × W of class ids, and faces × 68 × 2 points, made smaller."""
+    size = size_at(mask.shape, scale)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    regions = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return small, regions, apply(scaled(scale), points).astype(np.float32)
+
+
 def outline(region: np.ndarray) -> np.ndarray:
     """The longest sub-pixel contour of an H × W probability map, K × 2 (x, y), closed; empty where there is none.
 

@@ -8,9 +8,9 @@ import numpy as np
 from rich.progress import track
 
 from facemark import tracking
-from facemark.damage import board, rescaled
+from facemark.damage import board
 from facemark.datasets import Sample, read_image, read_index, read_points
-from facemark.geometry import apply
+from facemark.geometry import apply, rescaled
 from facemark.labels import L_EYE_POINTS, OUTER_LIP, R_EYE_POINTS
 from facemark.landmarks import LandmarkModel, readable
 from facemark.parser import PORTRAIT, FaceParser

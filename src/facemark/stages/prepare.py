@@ -18,10 +18,10 @@ from rich.progress import track
 
 from facemark import tracking
 from facemark.datasets import SPLITS, Published, Sample, read_image, read_mask, read_points, write_points
-from facemark.geometry import centroid, pieces, size_at
+from facemark.geometry import centroid, pieces, rescaled
 from facemark.images import SUFFIXES
 from facemark.labels import CLASSES, IGNORE, L_EYE_POINTS, PAIRS, POINT_GROUPS, R_EYE_POINTS, UNIONS, Region
-from facemark.misfits import Misfits, misfits
+from facemark.misfits import NO_FACES, Misfits, misfits
 from facemark.settings import Dataset, Prepare, Splits, load_params
 
 PREPARED = Path("build/prepare")
@@ -348,11 +348,11 @@ def shrink(samples: list[Sample], folder: Path) -> list[Sample]:
     shrunk, chosen = list(samples), [i for i, sample in enumerate(samples) if large(sample)]
     for i in track(chosen, "making large pictures smaller", disable=not chosen):
         image, mask = read_image(samples[i].image), read_mask(samples[i].mask)
-        size = size_at(mask.shape, LARGEST / max(mask.shape))
+        image, mask, _ = rescaled(image, mask, NO_FACES, LARGEST / max(mask.shape))
         folder.mkdir(parents=True, exist_ok=True)
         picture, regions = (folder / f"{i:06}-{samples[i].image.stem}{suffix}" for suffix in (".jpg", ".png"))
-        Image.fromarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA)).save(picture, quality=95, subsampling=0)
-        Image.fromarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)).save(regions)
+        Image.fromarray(image).save(picture, quality=95, subsampling=0)
+        Image.fromarray(mask).save(regions)
         shrunk[i] = replace(samples[i], image=picture, mask=regions)
     return shrunk
 
