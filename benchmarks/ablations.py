@@ -14,17 +14,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark import metrics, model
-from facemark.datasets import read_index
-from facemark.stages.prepare import PREPARED
-from facemark.training import Faces
+from facemark.data.splits import read_index
+from facemark.evaluation import metrics
+from facemark.models import bundle, unet
+from facemark.settings import PREPARED
+from facemark.training.datamodule import FaceDataset
 
 EXPERIMENTS = ("small", "no-wild-faces", "no-starter-faces", "no-repeats", "no-averaging")
 DATASETS = {"celebamask": metrics.mean_f1, "starter": metrics.mean_f1, "landmarks68": metrics.mean_f1_face}
 WEIGHTS = "build/train/model.safetensors"
 
 
-def fetched(experiment: str) -> tuple[model.ParsingNet, int]:
+def fetched(experiment: str) -> tuple[unet.ParsingNet, int]:
     """The network that an experiment trained, and its input side in pixels.
 
     Raises:
@@ -37,13 +38,13 @@ def fetched(experiment: str) -> tuple[model.ParsingNet, int]:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         file.write_bytes(weights)
-        return model.load(file)
+        return bundle.load_network(file)
 
 
 @torch.inference_mode()
-def f1(network: model.ParsingNet, size: int, dataset: str) -> float:
+def f1(network: unet.ParsingNet, size: int, dataset: str) -> float:
     """Mean F1 on the validation pictures of a dataset."""
-    faces, confusion = Faces(read_index([PREPARED / dataset], "val"), size, seed=0), 0
+    faces, confusion = FaceDataset(read_index([PREPARED / dataset], "val"), size, seed=0), 0
     for image, mask in track((faces[i] for i in range(len(faces))), dataset, len(faces), transient=True):
         confusion += metrics.confusion(network(image[None]).argmax(1)[0].numpy(), mask.numpy())
     return DATASETS[dataset](confusion)

@@ -17,11 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from facemark import model
-from facemark.datasets import Sample, folder_samples
+from facemark.data.samples import Sample, folder_samples
 from facemark.labels import CLASSES
+from facemark.models import unet
 from facemark.settings import load_params
-from facemark.training import Faces, ParsingTask, keep_memory
+from facemark.training import trainer
+from facemark.training.datamodule import FaceDataset
+from facemark.training.task import ParsingTask
+from facemark.training.trainer import keep_memory
 
 WARM = 5
 """Steps that are left out: the loader's workers start, and what they have made ahead is used up."""
@@ -33,10 +36,10 @@ class Training:
     def __init__(self):
         self.settings = load_params().train
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        network = model.build().to(memory_format=torch.channels_last)
+        network = unet.build().to(memory_format=torch.channels_last)
         self.task = ParsingTask(network, self.settings, [1.0] * len(CLASSES)).to(self.device)
         self.optimizer = torch.optim.AdamW(self.task.parameters(), self.settings.learning_rate)
-        self.dtype = model.precision(self.device)
+        self.dtype = trainer.training_dtype(self.device)
 
     def step(self, batch: list[torch.Tensor]) -> None:
         """Take one step."""
@@ -61,7 +64,7 @@ class Training:
 
 def loader(samples: list[Sample], size: int, epoch: int, batch: int, workers: int) -> DataLoader:
     """The training loader's batches."""
-    return DataLoader(Faces(samples, size, 1, epoch), batch, shuffle=True, drop_last=True, num_workers=workers)
+    return DataLoader(FaceDataset(samples, size, 1, epoch), batch, shuffle=True, drop_last=True, num_workers=workers)
 
 
 def main(

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from facemark import evaluation
-from facemark.datasets.landmarks68 import samples
-from facemark.parser import FaceParser
+from facemark.data.formats.landmarks68 import samples
+from facemark.evaluation import scoring
+from facemark.inference.parser import FaceParser
 from facemark.settings import RELEASED
 
 
@@ -24,9 +24,9 @@ def main(
     if not folder.is_dir():
         raise SystemExit(f"there is no folder {folder}; name one that has images/ and landmarks/")
     some, parser = samples(folder)[::every], FaceParser(*RELEASED)
-    clean = evaluation.run(parser, some, "undamaged", 0, evaluation.fitted)
+    clean = scoring.evaluate_samples(parser, some, "undamaged", 0, scoring.fit_example)
     table = Table("of the faces behind a board", "", title=f"{len(clean.errors)} faces")
-    for name, value in evaluation.half_hidden(parser, some, clean).items():
+    for name, value in scoring.half_hidden(parser, some, clean).items():
         table.add_row(name, f"{value:.2f}")
     Console().print(table)
 

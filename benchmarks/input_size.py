@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark import metrics
-from facemark.datasets import read_image, read_mask
-from facemark.parser import FaceParser
+from facemark.data.samples import read_mask
+from facemark.evaluation import metrics
+from facemark.images import read_image
+from facemark.inference.parser import FaceParser
 
 SIDES = (192, 256, 320, 384)
 

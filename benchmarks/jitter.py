@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark.datasets import read_image, read_points
+from facemark.data.samples import read_points
 from facemark.geometry import apply
+from facemark.images import read_image
+from facemark.inference.parser import FaceParser
+from facemark.io.video import Follower, Video, Writer
 from facemark.labels import OUTER_EYE_CORNERS
-from facemark.parser import FaceParser
-from facemark.video import Follower, Video, Writer
 
 FPS = 25
 SWAYS, REACH, TURN = 0.5, 0.5, 15

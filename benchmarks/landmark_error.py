@@ -18,19 +18,25 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark import landmarks, metrics
-from facemark.datasets import read_image, read_mask, read_points
+from facemark.data.samples import read_mask, read_points
+from facemark.evaluation import metrics
 from facemark.geometry import apply
+from facemark.images import read_image
+from facemark.inference import landmarks
+from facemark.inference.alignment import crop_matrix, refine_alignment
+from facemark.inference.detection import propose_faces
+from facemark.inference.instances import suppress_other_faces
+from facemark.inference.landmarks import SAMPLING_OFFSETS, SAMPLING_RADII, LandmarkModel, feature_maps
+from facemark.inference.parser import FaceParser
+from facemark.inference.types import View
 from facemark.labels import CLASSES, POINT_GROUPS
-from facemark.landmarks import CROSS, REACH, LandmarkModel, readable
-from facemark.parser import FaceParser, View, candidates, crop_matrix, face_alone, upright
-from facemark.stages.calibrate import NEAR, astray
+from facemark.training.calibration import MAX_OFFSET, template_offset
 
 VARIANTS = {
     "the landmark model": {},
-    "one step": {"REACH": REACH[:1]},
-    "two steps": {"REACH": REACH[:2]},
-    "reading at the points alone": {"CROSS": CROSS[:1], "MIRRORED_CROSS": [0]},
+    "one step": {"REACH": SAMPLING_RADII[:1]},
+    "two steps": {"REACH": SAMPLING_RADII[:2]},
+    "reading at the points alone": {"CROSS": SAMPLING_OFFSETS[:1], "MIRRORED_CROSS": [0]},
     "16 modes": {"MODES": 16},
     "no hidden parts in training": {"hide": lambda maps, _: maps},
 }
@@ -41,11 +47,13 @@ def exact(mask: np.ndarray, size: int) -> list[View]:
     """The upright portraits of the faces of a true mask."""
     regions = np.stack([mask == i for i in range(len(CLASSES))]).astype(np.float32)
     found = []
-    for frame in candidates([View(np.eye(2, 3), regions)]):
+    for frame in propose_faces([View(np.eye(2, 3), regions)]):
         for _ in range(2):
             matrix = crop_matrix(frame, size)
-            view = View(frame, face_alone(np.stack([cv2.warpAffine(r, matrix, (size, size)) for r in regions])))
-            frame = upright(view)
+            view = View(
+                frame, suppress_other_faces(np.stack([cv2.warpAffine(r, matrix, (size, size)) for r in regions]))
+            )
+            frame = refine_alignment(view)
         found.append(view)
     return found
 
@@ -56,9 +64,9 @@ def faces(folder: Path, limit: int, portraits: Callable[[Path], list[View]]) -> 
         views = portraits(next((folder / "images").glob(f"{path.stem}.*")))
         for truth in read_points(path).astype(float):
             placed = [(view.regions, apply(view.matrix, truth)) for view in views]
-            best = min(placed, key=lambda each: astray(each[1]), default=None)
-            if best and astray(best[1]) < NEAR:
-                yield readable(best[0]), best[1]
+            best = min(placed, key=lambda each: template_offset(each[1]), default=None)
+            if best and template_offset(best[1]) < MAX_OFFSET:
+                yield feature_maps(best[0]), best[1]
 
 
 def errors(model: LandmarkModel, tested: Faces) -> np.ndarray:
@@ -69,7 +77,7 @@ def errors(model: LandmarkModel, tested: Faces) -> np.ndarray:
 def rows(lessons: Faces, tested: Faces) -> Iterator[list[str]]:
     """A row a variant: its name, NME, the groups' errors, and the NME with parts of each face hidden."""
     rng = np.random.default_rng(0)
-    spoilt = [(landmarks.hide(maps, rng), truth) for maps, truth in tested]
+    spoilt = [(landmarks.occlude_maps(maps, rng), truth) for maps, truth in tested]
     shapes = np.array([truth for _, truth in lessons])
     for name, changes in {"the mean face": None, **VARIANTS}.items():
         with ExitStack() as changed:

@@ -6,7 +6,7 @@ Stands in for facemark/engine.py in the archive that it measures.
 import numpy as np
 import torch
 
-from facemark.model import STRIDE, ParsingNet
+from facemark.models.unet import STRIDE, ParsingNet
 
 
 def engine(network: ParsingNet, device: torch.device):

@@ -25,12 +25,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from facemark import answer, images, metrics, model, serving
-from facemark.client import AsyncClient
-from facemark.datasets import read_image, read_points
-from facemark.parser import FaceParser
+from facemark import images
+from facemark.data.samples import read_points
+from facemark.evaluation import metrics
+from facemark.images import read_image
+from facemark.inference.parser import FaceParser
+from facemark.io import response
+from facemark.models import bundle
+from facemark.serving import torchserve
+from facemark.serving.archive import SERVE, zip_archive
+from facemark.serving.client import AsyncClient
 from facemark.settings import ARCHIVE, RELEASED
-from facemark.stages.archive import SERVE, pack
 
 CLIENTS = 16
 BATCH = yaml.safe_load((SERVE / "model-config.yaml").read_text())["batchSize"]
@@ -70,10 +75,10 @@ def pipeline(parser: FaceParser, files: list[bytes]) -> None:
     """From files to answers, as many pictures at a time as the server takes."""
     for i in range(0, len(files), BATCH):
         for parse in parser([images.decode(file) for file in files[i : i + BATCH]]):
-            answer.dumps(answer.answer(parse, answer.Options(), {"name": "facemark"}))
+            response.to_json(response.encode_response(parse, response.Options(), {"name": "facemark"}))
 
 
-async def ask(endpoint: serving.Endpoint, files: list[bytes], clients: int) -> list[float]:
+async def ask(endpoint: torchserve.Endpoint, files: list[bytes], clients: int) -> list[float]:
     """Send all files, so many at a time; answers the seconds that each took."""
     gate = asyncio.Semaphore(clients)
     async with AsyncClient(endpoint.token, endpoint.url, timeout=600) as client:
@@ -87,7 +92,7 @@ async def ask(endpoint: serving.Endpoint, files: list[bytes], clients: int) -> l
         return await asyncio.gather(*(one(file) for file in files))
 
 
-async def arriving(endpoint: serving.Endpoint, files: list[bytes], gaps: np.ndarray) -> list[float]:
+async def arriving(endpoint: torchserve.Endpoint, files: list[bytes], gaps: np.ndarray) -> list[float]:
     """Send the files one by one with these seconds between them; answers the seconds that each took."""
     async with AsyncClient(endpoint.token, endpoint.url, timeout=600) as client:
 
@@ -105,9 +110,9 @@ def served(archive: Path, port: int):
     """A server of this archive on this port and the four above it."""
     with tempfile.TemporaryDirectory() as home:
         try:
-            yield serving.start(archive, port, Path(home) / "server")
+            yield torchserve.start(archive, port, Path(home) / "server")
         finally:
-            serving.stop(Path(home) / "server")
+            torchserve.stop(Path(home) / "server")
 
 
 def naive(archive: Path, out: Path) -> Path:
@@ -118,7 +123,7 @@ def naive(archive: Path, out: Path) -> Path:
         config = Path(folder, "model-config.yaml")
         config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"batchSize": 1}))
         Path(folder, "SHA256SUMS").unlink()
-        pack(Path(folder), out)
+        zip_archive(Path(folder), out)
     return out
 
 
@@ -130,7 +135,11 @@ def rate(work: Callable[[], object], count: int) -> float:
 
 
 def throughput(
-    files: dict[str, list[bytes]], parser: FaceParser, ours: serving.Endpoint, other: serving.Endpoint, rounds: int
+    files: dict[str, list[bytes]],
+    parser: FaceParser,
+    ours: torchserve.Endpoint,
+    other: torchserve.Endpoint,
+    rounds: int,
 ) -> None:
     """Print the table of the four ways."""
     table = Table(
@@ -152,7 +161,7 @@ def throughput(
     console.print(table)
 
 
-def latency(some: list[bytes], ours: serving.Endpoint) -> None:
+def latency(some: list[bytes], ours: torchserve.Endpoint) -> None:
     """Print throughput and waiting time for crowds of clients, and at half of the highest throughput."""
     table = Table("portraits by", "/s", "p50 ms", "p99 ms", "p99/p50")
     best = 0.0
@@ -178,7 +187,7 @@ def waiting(times: list[float]) -> list[str]:
 def faithfulness(parser: FaceParser, data: Path) -> None:
     """Print how far the optimised network is from the same one eager and in fp32, on some starter test pictures."""
     eager = FaceParser(*RELEASED)
-    eager.look = naive_engine.engine(model.load(RELEASED[0])[0], torch.device("cpu"))
+    eager.look = naive_engine.engine(bundle.load_network(RELEASED[0])[0], torch.device("cpu"))
     same, errors = [], []
     for path in track(sorted((data / "test/images").glob("*.jpg"))[::4], "faithfulness"):
         truth = read_points(data / f"test/landmarks/{path.stem}.txt").astype(float)

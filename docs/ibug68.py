@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from facemark import overlay, synthetic
-from facemark.parser import Face, Parse
+from facemark.data import synthetic
+from facemark.inference.types import Face, Parse
+from facemark.io import drawing
 
 SEED = 207
 """A face seen from the front with its mouth open, so that no point hides another."""
@@ -25,7 +26,7 @@ def main() -> None:
     box = np.array([0.06, 0.03, 0.94, 0.97]) * SIDE
     face = Face(box, 1.0, points, np.ones(68), points[:2], points[2], {})
     image = cv2.warpAffine(drawn.image, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    numbered = overlay.draw(image // 2 + 20, Parse(np.zeros((SIDE, SIDE), np.uint8), [face]), numbers=True)
+    numbered = drawing.draw(image // 2 + 20, Parse(np.zeros((SIDE, SIDE), np.uint8), [face]), numbers=True)
     Image.fromarray(numbered).quantize(128).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 

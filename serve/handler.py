@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -32,10 +33,13 @@ def check(folder: Path) -> None:
 check(HERE)  # before any of its code runs
 sys.path.insert(0, str(HERE))
 
-from facemark import answer, confine, request, telemetry
-from facemark.images import RequestError
-from facemark.parser import FaceParser, Parse
-from facemark.request import Request
+from facemark.errors import RequestError
+from facemark.inference.config import DEFAULT_MODE, MODES
+from facemark.inference.parser import FaceParser
+from facemark.inference.types import Parse
+from facemark.io import response
+from facemark.serving import request, sandbox, telemetry
+from facemark.serving.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +62,16 @@ class FacemarkHandler(BaseHandler):
         room = tempfile.mkdtemp()  # of its own: beside it lies this code, which the next worker runs unconfined
         tempfile.tempdir = os.environ["TMPDIR"] = room
         devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
-        if not confine.writes_to(Path(room), [each for each in devices if not each.is_dir()]):
+        if not sandbox.writes_to(Path(room), [each for each in devices if not each.is_dir()]):
             log.warning("this system has no Landlock: the worker may write wherever its user may")
         gpu = context.system_properties.get("gpu_id")
         settings = context.model_yaml_config["handler"]
         self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}
         self.model = json.loads((HERE / "model.json").read_text())
         self.parser = FaceParser(
-            HERE / "model.safetensors",
-            HERE / "landmarks.npz",
+            HERE / "model",
             device=None if gpu is None else f"cuda:{gpu}",
-            flip=settings["flip"],
+            config=replace(MODES[DEFAULT_MODE], hflip=settings["hflip"]),
         )
         self.parser([np.zeros((self.parser.size, self.parser.size, 3), np.uint8)])
         self.initialized = True
@@ -142,4 +145,4 @@ class FacemarkHandler(BaseHandler):
                 found = failure
         if not isinstance(found, RequestError):
             found = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
-        return answer.dumps(answer.error(found.code, found.kind, str(found))), request.JSON, found
+        return response.to_json(response.encode_error(found.code, found.kind, str(found))), request.JSON, found

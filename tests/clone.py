@@ -12,18 +12,41 @@ import mlflow
 import numpy as np
 import yaml
 
-from facemark import model, synthetic, tracking
-from facemark.landmarks import LandmarkModel
+from facemark.data import synthetic
+from facemark.inference.landmarks import LandmarkModel
+from facemark.mlops import tracking
+from facemark.models.bundle import ModelBundle, add_landmarks, save_network
+from facemark.models.unet import build
+from facemark.settings import Network
 
 ROOT = Path(__file__).parents[1]
+NETWORK = {"architecture": "Unet", "encoder": "tu-test_resnet", "decoder_channels": [16, 16, 8, 8, 8]}
+"""A network of half a million weights, for tests of everything but what the ResNet50 itself does."""
+IDENTITY = {"name": "facemark", "version": "0.0.1", "revision": "unknown", "data": "unknown"}
 TINY = {
-    "train": {"phases": [{"size": 64, "epochs": 1}], "batch_size": 2, "workers": 0, "accelerator": "cpu"},
+    "train": {
+        "network": NETWORK,
+        "phases": [{"size": 64, "epochs": 1}],
+        "batch_size": 2,
+        "workers": 0,
+        "accelerator": "cpu",
+    },
     "evaluate": {"overlays": 2, "robustness": 1},
     "promote": {"latency": 10},  # of a machine that has other things to do
     "sweep": {"phases": [{"size": 64, "epochs": 1}]},
 }
 LEFT_BEHIND = re.compile(r"(\.dvc|data|weights)/|(data|weights)\.dvc|dvc\.lock")
 """What a clone of these tests makes for itself."""
+
+
+def untrained_bundle(folder: Path) -> ModelBundle:
+    """A bundle of NETWORK, untrained, for 64 pixels, with a landmark model of four drawn faces."""
+    config = Network.model_validate(NETWORK)
+    drawn = [synthetic.draw(seed) for seed in range(4)]
+    shapes = np.stack([each.points[0] / max(each.mask.shape) for each in drawn])
+    folder.mkdir(parents=True, exist_ok=True)
+    LandmarkModel.from_shapes(shapes).save(folder / "landmarks.npz")
+    return add_landmarks(save_network(build(config), config, 64, folder), folder / "landmarks.npz", folder)
 
 
 class Clone:
@@ -46,11 +69,7 @@ class Clone:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         synthetic.write(folder / "data", {"train": 8, "val": 2, "test": 2}, seed=1)
-        (folder / "weights").mkdir()
-        model.save(model.build(), folder / "weights/model.safetensors", 64)
-        LandmarkModel.blank(np.stack([each.points[0] / 320 for each in map(synthetic.draw, range(4))])).save(
-            folder / "weights/landmarks.npz"
-        )
+        untrained_bundle(folder / "weights")
         self.change(TINY)
         self.run("git", "init", "--quiet")
         self.run("git", "config", "user.name", "test")

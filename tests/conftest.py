@@ -5,31 +5,22 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from clone import Clone
+from clone import IDENTITY, Clone, untrained_bundle
 
-from facemark import model, serving, synthetic
-from facemark.datasets import write_points
-from facemark.landmarks import LandmarkModel
+from facemark.data import synthetic
+from facemark.data.samples import write_points
+from facemark.models.bundle import ModelBundle
+from facemark.serving import torchserve
+from facemark.serving.archive import pack_archive
 from facemark.settings import RELEASED
-from facemark.stages.archive import archive
-
-
-def shapes() -> np.ndarray:
-    """The points of four drawn faces, as shares of their pictures' sides."""
-    drawn = [synthetic.draw(seed) for seed in range(4)]
-    return np.stack([each.points[0] / max(each.mask.shape) for each in drawn])
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    """Weights of an untrained network for 64 pixels, and a landmark model of four drawn faces."""
-    folder = tmp_path_factory.mktemp("untrained")
+    """The bundle of a tiny untrained network for 64 pixels, with a landmark model of four drawn faces."""
     with torch.random.fork_rng():
         torch.manual_seed(3)  # one network, whatever was drawn before: they differ in what half precision does to them
-        network = model.build()
-    model.save(network, folder / "model.safetensors", 64)
-    LandmarkModel.blank(shapes()).save(folder / "landmarks.npz")
-    return folder / "model.safetensors", folder / "landmarks.npz"
+        return untrained_bundle(tmp_path_factory.mktemp("untrained")).folder
 
 
 @pytest.fixture
@@ -57,8 +48,8 @@ def landmarks(tmp_path):
 
 @pytest.fixture(scope="session")
 def released():
-    """The released weights and landmark model; tests that need a trained network skip without them."""
-    if not all(file.exists() for file in RELEASED):
+    """The released bundle; tests that need a trained network skip without them."""
+    if not (RELEASED / "model.safetensors").exists():
         pytest.skip("the released weights are not here; fetch them with: dvc pull weights.dvc")
     return RELEASED
 
@@ -72,9 +63,9 @@ def server_home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def endpoint(server_home, released):
     """A real TorchServe on free ports, serving a real archive of the released weights."""
-    archive("0.0.1", *released, server_home.parent / "facemark.mar")
-    yield serving.start(server_home.parent / "facemark.mar", free_port(), server_home)
-    serving.stop(server_home)
+    pack_archive(IDENTITY, ModelBundle.open(released), server_home.parent / "facemark.mar")
+    yield torchserve.start(server_home.parent / "facemark.mar", free_port(), server_home)
+    torchserve.stop(server_home)
 
 
 @pytest.fixture(scope="module")
@@ -99,5 +90,5 @@ def free_port() -> int:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        if not any(serving.in_use(port + i) for i in range(5)):
+        if not any(torchserve.in_use(port + i) for i in range(5)):
             return port

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from facemark.datasets import read_image
-from facemark.engine import CORE
+from facemark.images import read_image
+from facemark.inference.backends.openvino import CORE
+from facemark.inference.config import MODES
+from facemark.inference.parser import FaceParser
+from facemark.inference.types import Parse
 from facemark.labels import CLASSES
-from facemark.parser import FaceParser, Parse
 from facemark.settings import RELEASED
 
 FILE = Path(__file__).with_suffix(".json")
@@ -42,7 +44,7 @@ def full_precision() -> Iterator[None]:
 
 def weights_sha256() -> str:
     """Of the released network."""
-    return hashlib.sha256(RELEASED[0].read_bytes()).hexdigest()
+    return hashlib.sha256((RELEASED / "model.safetensors").read_bytes()).hexdigest()
 
 
 def figures(parse: Parse) -> dict:
@@ -63,7 +65,7 @@ def figures(parse: Parse) -> dict:
 def parses() -> dict[str, Parse]:
     """What the released weights find in each picture, on the CPU in fp32."""
     with full_precision():
-        parser = FaceParser(*RELEASED, device="cpu")
+        parser = FaceParser(RELEASED, device="cpu", config=MODES[MODE])
     shown = pictures()
     return dict(zip(shown, parser(list(shown.values())), strict=True))
 

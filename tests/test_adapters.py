@@ -8,23 +8,14 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from facemark import synthetic
-from facemark.datasets import (
-    celebamask_parts,
-    face_synthetics,
-    helen_star,
-    lapa,
-    pts300w,
-    read_ids,
-    read_index,
-    read_mask,
-    read_points,
-    read_xy,
-    wflw,
-)
+from facemark.data import synthetic
+from facemark.data.formats import celebamask_parts, face_synthetics, helen_star, lapa, pts300w, wflw
+from facemark.data.samples import read_ids, read_mask, read_points, read_xy
+from facemark.data.splits import read_index
+from facemark.data.validation import is_mirrored
 from facemark.labels import BESIDE_FACE, CLASSES, FLIP, FLIP_POINTS, IGNORE, Region
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import mirrored, prepare
+from facemark.stages.prepare import prepare
 
 # the id that each of our classes has in the order of the BiSeNet ports, in FaRL's and in FaceSynthetics' own
 BISENET = [0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 18, 9, 15, 14, 16]
@@ -367,10 +358,10 @@ def test_mirrored_points_are_told_in_any_pose():
     points = face()
     for turn in np.radians([0, 45, 90, 180, 270]):
         matrix = np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
-        assert not mirrored(points @ matrix.T)
-        assert mirrored(points * (-1, 1) @ matrix.T)
-        assert not mirrored((points * (-1, 1) @ matrix.T)[FLIP_POINTS])
-    assert not mirrored(points * (0, 1))  # in profile
+        assert not is_mirrored(points @ matrix.T)
+        assert is_mirrored(points * (-1, 1) @ matrix.T)
+        assert not is_mirrored((points * (-1, 1) @ matrix.T)[FLIP_POINTS])
+    assert not is_mirrored(points * (0, 1))  # in profile
 
 
 def row(points: np.ndarray, path: str) -> str:

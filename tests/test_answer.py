@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemark.answer import HEADERS, Options, answer, dumps, error, options
-from facemark.images import RequestError
+from facemark.errors import RequestError
+from facemark.inference.types import Face, Parse, RegionShape
+from facemark.io.response import HEADERS, Options, encode_error, encode_response, parse_options, to_json
 from facemark.labels import CLASSES, Region
-from facemark.parser import Face, Parse, RegionShape
 
 MODEL = {"name": "facemark", "version": "1.2.0", "revision": "abc", "data": "def"}
 MASK = np.array([[0, 1, 1], [0, 0, 2]], np.uint8)
@@ -34,7 +34,7 @@ def face(score: float = 0.9, left: float = 10.0, **changes) -> Face:
 
 
 def answered(*faces: Face, ids: np.ndarray = MASK, **asked) -> dict:
-    return answer(Parse(ids, list(faces)), Options(**asked), MODEL)
+    return encode_response(Parse(ids, list(faces)), Options(**asked), MODEL)
 
 
 def leaves(value):
@@ -85,7 +85,7 @@ def test_numbers_are_rounded_and_plain():
 @pytest.mark.parametrize("mask", ["none", "png", "rle"])
 def test_json_says_the_same(mask):
     found = answered(face(), mask=mask)
-    assert json.loads(dumps(found)) == found
+    assert json.loads(to_json(found)) == found
 
 
 def test_no_face_is_no_error():
@@ -154,15 +154,15 @@ def test_run_lengths_give_the_mask_back(shape):
 
 
 def test_options_have_defaults_and_a_header_each():
-    assert options({}) == Options(mask="none", max_faces=100, min_score=0)
+    assert parse_options({}) == Options(mask="none", max_faces=100, min_score=0)
     assert HEADERS.keys() == Options.model_fields.keys()
 
 
 def test_options_come_as_text_or_as_numbers():
     expected = Options(mask="rle", max_faces=10, min_score=0.5)
-    assert options({"mask": "rle", "max_faces": "10", "min_score": "0.5"}) == expected
-    assert options({"mask": "rle", "max_faces": 10, "min_score": 0.5}) == expected
-    assert options({"max_faces": 1, "min_score": 1}) == Options(max_faces=1, min_score=1)
+    assert parse_options({"mask": "rle", "max_faces": "10", "min_score": "0.5"}) == expected
+    assert parse_options({"mask": "rle", "max_faces": 10, "min_score": 0.5}) == expected
+    assert parse_options({"max_faces": 1, "min_score": 1}) == Options(max_faces=1, min_score=1)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_options_come_as_text_or_as_numbers():
 )
 def test_a_wrong_value_is_told_the_valid_ones(name, value):
     with pytest.raises(RequestError, match=f"^{name} cannot be ") as caught:
-        options({name: value})
+        parse_options({name: value})
     assert (caught.value.code, caught.value.kind) == (400, "BadOption")
     assert all(word in caught.value.message for word in ("none, png, rle", "1 or more", "0 to 1"))
 
@@ -183,7 +183,7 @@ def test_a_wrong_value_is_told_the_valid_ones(name, value):
 @pytest.mark.parametrize("name", ["masks", "Mask", "", "self", "\ud800", "x" * 10_000])
 def test_an_unknown_option_is_told_the_valid_ones(name):
     with pytest.raises(RequestError, match="there is no option") as caught:
-        options({name: "1", "mask": "png"})
+        parse_options({name: "1", "mask": "png"})
     assert (caught.value.code, caught.value.kind) == (400, "UnknownOption")
     assert all(known in caught.value.message for known in HEADERS)
 
@@ -193,8 +193,8 @@ def test_an_unknown_option_is_told_the_valid_ones(name):
 )
 def test_whatever_was_asked_the_error_is_short_and_can_be_sent(fields):
     with pytest.raises(RequestError) as caught:
-        options(fields)
-    found = error(caught.value.code, caught.value.kind, caught.value.message)
+        parse_options(fields)
+    found = encode_error(caught.value.code, caught.value.kind, caught.value.message)
     assert found.keys() == {"code", "type", "message"}
-    assert json.loads(dumps(found)) == found
+    assert json.loads(to_json(found)) == found
     assert len(found["message"]) < 250

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from facemark.stages.archive import archive
+from facemark.serving.archive import pack_archive
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def packed(tmp_path_factory, untrained):
     """An archive, packed twice in two places."""
     folder = tmp_path_factory.mktemp("archive")
     for name in ("one", "two"):
-        archive("1.2.3", *untrained, folder / name / "facemark.mar")
+        pack_archive("1.2.3", *untrained, folder / name / "facemark.mar")
     return folder
 
 

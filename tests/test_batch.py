@@ -13,9 +13,10 @@ from PIL import Image
 from pyarrow import fs
 from typer.testing import CliRunner
 
-from facemark import batch, images, synthetic
+from facemark import batch, images
 from facemark.cli import app
-from facemark.parser import FaceParser
+from facemark.data import synthetic
+from facemark.inference.parser import FaceParser
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from facemark import metrics, synthetic
-from facemark.datasets import Sample
-from facemark.landmarks import SIDE, LandmarkModel
-from facemark.parser import FaceParser
+from facemark.data import synthetic
+from facemark.data.samples import Sample
+from facemark.evaluation import metrics
+from facemark.inference.landmarks import MAP_SIDE, LandmarkModel
+from facemark.inference.parser import FaceParser
 from facemark.settings import load_params
-from facemark.stages.calibrate import NEAR, astray, calibrate, portraits
+from facemark.stages.calibrate import calibrate
+from facemark.training.calibration import MAX_OFFSET, calibration_crops, template_offset
 
 
 def params(start: str):
@@ -23,11 +25,11 @@ def test_a_face_in_its_portrait_lies_where_it_should(released, tmp_path):
     parser, found, rng = FaceParser(released[0], device="cpu"), [], np.random.default_rng(0)
     for points in sorted((tmp_path / "train/landmarks").glob("*.txt")):
         image = next((tmp_path / "train/images").glob(f"{points.stem}.*"))
-        found += portraits(parser, Sample(image, None, points, "train"), rng)
+        found += calibration_crops(parser, Sample(image, None, points, "train"), rng)
     assert len(found) >= 3
     for maps, face in found:
-        assert maps.shape[:2] == (SIDE, SIDE)
-        assert astray(face) < NEAR < astray(face + 0.4)
+        assert maps.shape[:2] == (MAP_SIDE, MAP_SIDE)
+        assert template_offset(face) < MAX_OFFSET < template_offset(face + 0.4)
     model = LandmarkModel.load(released[1])
     assert np.median([metrics.nme(model.place(maps)[0], face) for maps, face in found]) < 8
 

@@ -12,8 +12,9 @@ from test_data import write
 from typer.testing import CliRunner
 
 import facemark
-from facemark import synthetic, video
 from facemark.cli import app
+from facemark.data import synthetic
+from facemark.io import video
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_what_was_trained_here_goes_before_the_released_weights(room):
 
 
 def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
-    from facemark.parser import FaceParser
+    from facemark.inference.parser import FaceParser
 
     (tmp_path / "weights").symlink_to(released[0].parent.absolute())
     monkeypatch.chdir(tmp_path)

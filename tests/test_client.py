@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_endpoint import PNG, PORTRAIT, port_of
 
-from facemark.client import ATTEMPTS, AsyncClient, Client, EndpointError
+from facemark.serving.client import ATTEMPTS, AsyncClient, Client, EndpointError
 
 EXAMPLES = documents.examples("docs/serving.md")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemark.damage import DAMAGES, GREY, MOVES, behind_board, board, damage
+from facemark.evaluation.corruptions import CORRUPTIONS, GEOMETRIC, OCCLUDER_GREY, corrupt, is_occluded, occlude_half
 from facemark.labels import IGNORE, Region
 
 
@@ -13,9 +13,9 @@ def marked():
     return image, mask, np.array([[(75.5, 43.5)]], np.float32)
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_picture_mask_and_points_stay_together(marked, name):
-    image, mask, points = damage(name, *marked)
+    image, mask, points = corrupt(name, *marked)
     assert image.shape[:2] == mask.shape
     near = 0.51 if "turned" in name else 0.05  # a turn leaves ragged edges
     rows, columns = np.nonzero(mask == Region.NOSE)
@@ -25,23 +25,23 @@ def test_picture_mask_and_points_stay_together(marked, name):
         assert points[0, 0] == pytest.approx([columns.mean(), rows.mean()], abs=0.51)
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_damage_is_the_same_each_time_and_changes_something(marked, name):
     image = np.random.default_rng(0).integers(0, 256, marked[0].shape, np.uint8)
-    one, other = (damage(name, image, *marked[1:])[0] for _ in range(2))
+    one, other = (corrupt(name, image, *marked[1:])[0] for _ in range(2))
     assert (one == other).all()
     assert one.shape != image.shape or (one != image).any()
 
 
 def test_what_is_hidden_or_turned_in_is_not_judged(marked):
-    assert (damage("patches", *marked)[1] == IGNORE).mean() > 0.05
-    assert (damage("turned_left", *marked)[1][0, 0]) == IGNORE
+    assert (corrupt("patches", *marked)[1] == IGNORE).mean() > 0.05
+    assert (corrupt("turned_left", *marked)[1][0, 0]) == IGNORE
 
 
 def test_sizes_are_as_named(marked):
-    assert damage("half_size", *marked)[1].shape == (48, 64)
-    assert damage("quarter_size", *marked)[1].shape == (24, 32)
-    assert MOVES["turned_left"] == -MOVES["turned_right"] == 45
+    assert corrupt("half_size", *marked)[1].shape == (48, 64)
+    assert corrupt("quarter_size", *marked)[1].shape == (24, 32)
+    assert GEOMETRIC["turned_left"] == -GEOMETRIC["turned_right"] == 45
 
 
 @pytest.mark.parametrize("degrees", [0, 90, -30])
@@ -52,11 +52,11 @@ def test_a_board_hides_the_half_of_a_face_that_is_at_the_pictures_left(degrees):
     left = points[:, 0] < 0
     turn = np.radians(degrees)
     points = points @ np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))]) + (60, 50)
-    assert (behind_board(points) == left)[[i for i in range(68) if i not in (8, 27)]].all()
-    hidden = board(np.zeros((100, 120, 3), np.uint8), points)
+    assert (is_occluded(points) == left)[[i for i in range(68) if i not in (8, 27)]].all()
+    hidden = occlude_half(np.zeros((100, 120, 3), np.uint8), points)
     columns, rows = points.round().astype(int).T
     inner = np.abs((points - points[27]) @ (points[45] - points[36])) > 60  # not on the board's edge
-    assert (hidden[rows, columns, 0][inner] == np.where(left, GREY, 0)[inner]).all()
+    assert (hidden[rows, columns, 0][inner] == np.where(left, OCCLUDER_GREY, 0)[inner]).all()
     assert hidden[0, 0, 0] == hidden[-1, -1, 0] == 0
 
 
@@ -64,6 +64,6 @@ def test_a_board_hides_the_half_of_a_face_that_is_at_the_pictures_left(degrees):
 def test_a_turned_board_hides_another_half(turn):
     points = np.random.default_rng(0).uniform((40, 30), (80, 70), (68, 2))
     points[27], points[8] = (60, 45), (60, 55)
-    hidden = board(np.zeros((100, 120, 3), np.uint8), points, turn, shade=9)[..., 0] == 9
+    hidden = occlude_half(np.zeros((100, 120, 3), np.uint8), points, turn, shade=9)[..., 0] == 9
     corners = {(40, 45): (0, 90), (40, 75): (90, 180), (60, 75): (180, 270), (60, 45): (270, 0)}
     assert all(hidden[place] == (turn in hides) for place, hides in corners.items())

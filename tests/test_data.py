@@ -8,8 +8,9 @@ from PIL import ExifTags, Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from facemark import data, synthetic
 from facemark.cli import app
+from facemark.data import synthetic
+from facemark.datatools import contact_sheet
 from facemark.labels import COLORS, IGNORE, Region
 from facemark.settings import Dataset
 
@@ -58,8 +59,8 @@ def test_check_counts_what_a_dataset_holds(folder):
 def test_points_beyond_the_edges_are_counted():
     faces = np.zeros((1, 68, 2))
     faces[0, :4] = (-0.6, 0), (0, 9.4), (0, 9.6), (3.6, 9.6)
-    assert data.outside(faces, (4, 10)) == 3
-    assert data.outside(data.NO_FACES, (4, 10)) == 0
+    assert contact_sheet.outside(faces, (4, 10)) == 3
+    assert contact_sheet.outside(contact_sheet.NO_FACES, (4, 10)) == 0
 
 
 @pytest.mark.parametrize(
@@ -119,26 +120,26 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path, command):
 def test_sheet_shows_picture_mask_and_points(folder, tmp_path):
     assert run("show", folder, "--format", "starter", "-o", tmp_path / "sheet.png", "-n", 3).exit_code == 0
     sheet = Image.open(tmp_path / "sheet.png")
-    assert sheet.width == 3 * (2 * data.TILE + 3 * data.MARGIN)
+    assert sheet.width == 3 * (2 * contact_sheet.TILE + 3 * contact_sheet.MARGIN)
     done = run("show", folder, "--format", "starter", "-o", tmp_path / "nowhere/sheet.png")
     assert done.exit_code == 1 and "cannot be written" in done.stderr
 
 
 def test_points_far_beyond_the_picture_can_be_drawn_to():
     image = np.zeros((100, 100, 3), np.uint8)
-    drawn = data.outlined(image, np.where(np.arange(68)[:, None] % 2, 50, 1e9)[None] * np.ones(2))
+    drawn = contact_sheet.draw_points(image, np.where(np.arange(68)[:, None] % 2, 50, 1e9)[None] * np.ones(2))
     assert drawn.any()
 
 
 def test_mask_and_points_lie_over_the_picture():
     image, mask = np.full((448, 448, 3), 100, np.uint8), np.zeros((448, 448), np.uint8)
     mask[:, 224:], mask[:10] = Region.HAIR, IGNORE
-    tint = data.tinted(image, mask)
+    tint = contact_sheet.blend_mask(image, mask)
     assert tint[300, 300] == pytest.approx(0.3 * 100 + 0.7 * COLORS[Region.HAIR].astype(float), abs=1)
     assert tint[5, 5] == pytest.approx(0.3 * 100 + 0.7 * 128.0, abs=1)
     points = np.full((1, 68, 2), -50.0, np.float32)
     points[0, 36:42] = np.array([(100, 100), (120, 90), (140, 90), (160, 100), (140, 110), (120, 110)])
-    drawn = data.outlined(image, points)
+    drawn = contact_sheet.draw_points(image, points)
     assert drawn.shape == (224, 224, 3)
     reddest = np.argwhere((drawn[..., 0] > 200) & (drawn[..., 1] < 120))
     assert reddest.min(0)[::-1] == pytest.approx([50, 45], abs=1.5)
@@ -152,24 +153,27 @@ def test_sheet_says_what_is_wrong_and_shows_the_rest(folder, tmp_path):
     cv2.imwrite(str(tmp_path / "images/strange.png"), np.full((50, 40, 3), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "labels/strange.png"), np.full((40, 40), 77, np.uint8))
     described = Dataset(format="celebamask", path=tmp_path)
-    tiles = [data.tile(each, tmp_path) for each in data.samples(described)]
+    tiles = [contact_sheet.tile(each, tmp_path) for each in contact_sheet.samples(described)]
     assert [values for _, values in tiles] == [set(), {77}]
     for tile, _ in tiles:
-        above = np.array(tile)[: 2 * data.LINE]
+        above = np.array(tile)[: 2 * contact_sheet.LINE]
         assert ((above[..., 0] > 150) & (above[..., 1] < 60)).any()
     assert (np.array(tiles[1][0]) == (255, 0, 255)).all(2).any()  # what no value may be
-    assert data.show(described, 12).size == (2 * tiles[0][0].width, tiles[0][0].height + data.LINE + 2 * data.MARGIN)
+    assert contact_sheet.draw_contact_sheet(described, 12).size == (
+        2 * tiles[0][0].width,
+        tiles[0][0].height + contact_sheet.LINE + 2 * contact_sheet.MARGIN,
+    )
 
 
 def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path):
     described = Dataset(format="landmarks68", path=folder)
-    report, found = data.check(described)
+    report, found = contact_sheet.check_dataset(described)
     console = Console(record=True, width=140, file=(tmp_path / "out").open("w"))
     console.print(report)
     assert cells(console.export_text(), "all")[:4] == ["4", "0", "4", "4"]
     assert "skin" not in console.export_text()
     assert not found.bad
-    image, mask, points = data.contents(data.samples(described)[0])
+    image, mask, points = contact_sheet.read_sample(contact_sheet.samples(described)[0])
     assert image.shape[:2] == mask.shape
     inside = mask[tuple(points[0, 36:42].mean(0).round().astype(int)[::-1])]
     assert inside == Region.R_EYE
@@ -177,10 +181,10 @@ def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path
 
 def test_long_lines_keep_their_end():
     words = json.dumps(list(range(200)))
-    short = data.cut(words, 300)
-    assert data.FONT.getlength(short) <= 300
+    short = contact_sheet.cut(words, 300)
+    assert contact_sheet.FONT.getlength(short) <= 300
     assert short.startswith("… ") and words.endswith(short[2:])
-    assert data.cut("short", 300) == "short"
+    assert contact_sheet.cut("short", 300) == "short"
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tiff"])

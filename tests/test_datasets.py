@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from facemark.datasets import folder_samples, read_image, read_index, read_mask, read_points
-from facemark.images import decode
+from facemark.data.samples import folder_samples, read_mask, read_points
+from facemark.data.splits import read_index
+from facemark.images import decode, read_image
 from facemark.labels import COLORS
 
 

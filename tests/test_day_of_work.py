@@ -9,7 +9,7 @@ import pytest
 from clone import TINY
 from conftest import free_port
 
-from facemark import registry
+from facemark.mlops import registry
 
 PAGE = "docs/mlops.md"
 DRAW = "from facemark import synthetic; synthetic.write('more-faces', {'train': 4, 'val': 1, 'test': 1}, 7)"

@@ -16,10 +16,12 @@ from conftest import free_port
 from PIL import Image
 from test_endpoint import PNG, PORTRAIT, encoded
 
-from facemark import demo, images, synthetic
-from facemark.client import Answer, Client, EndpointError
+from facemark import images
+from facemark.data import synthetic
+from facemark.demo import app
+from facemark.inference.parser import FaceParser
 from facemark.labels import CLASSES, FLIP_POINTS, Region
-from facemark.parser import FaceParser
+from facemark.serving.client import Answer, Client, EndpointError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -44,12 +46,12 @@ def film(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="module")
 def ask(released):
-    return demo.by_parser(FaceParser(*released))
+    return app.by_parser(FaceParser(*released))
 
 
 @pytest.fixture(scope="module")
 def url(ask):
-    with demo.served(ask, free_port()) as url:
+    with app.served(ask, free_port()) as url:
         yield url
 
 
@@ -179,7 +181,7 @@ def test_the_keyboard_is_enough(page):
     walk_to("photograph")
     for key, point in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 67)):
         page.keyboard.press(key)
-        assert page.locator(".caption").inner_text().startswith(f"point {point}: {demo.POINTS[point]}, ")
+        assert page.locator(".caption").inner_text().startswith(f"point {point}: {app.POINTS[point]}, ")
     walk_to("JSON")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
@@ -220,14 +222,14 @@ def test_only_uploaded_files_are_read(url, tmp_path):
 def test_the_endpoint_and_the_parser_show_the_same(endpoint, ask, tmp_path):
     (tmp_path / "me.png").write_bytes(PNG)
     with Client(endpoint.token, endpoint.url) as client:
-        html, (answer, drawn) = demo.show(tmp_path / "me.png", demo.by_client(client))
+        html, (answer, drawn) = app.show(tmp_path / "me.png", app.by_client(client))
     (there,), (here,) = Answer.model_validate_json(answer.read_bytes()).faces, ask(PNG).faces
     assert np.array(there.landmarks.points) == pytest.approx(np.array(here.landmarks.points), abs=0.5)
     assert html.count("<circle") == 2 * 68
     assert Image.open(drawn).size == PORTRAIT.size
 
 
-def refuse(error: Exception) -> demo.Ask:
+def refuse(error: Exception) -> app.Ask:
     def ask(_: bytes) -> Answer:
         raise error
 
@@ -243,7 +245,7 @@ def refuse(error: Exception) -> demo.Ask:
 )
 def test_what_an_endpoint_refuses_is_told_and_escaped(tmp_path, error, says):
     (tmp_path / "me.png").write_bytes(PNG)
-    html, files = demo.show(tmp_path / "me.png", refuse(error))
+    html, files = app.show(tmp_path / "me.png", refuse(error))
     assert says in html
     assert files == ()
 
@@ -254,8 +256,8 @@ def test_names_of_points_and_regions_trade_sides_in_a_mirror():
     def mirrored(name: str) -> str:
         return re.sub("left|right", lambda side: sides[side[0]], name)
 
-    assert [demo.POINTS[i] for i in FLIP_POINTS] == [mirrored(name) for name in demo.POINTS]
-    names = [demo.name(region) for region in range(len(CLASSES))]
+    assert [app.POINTS[i] for i in FLIP_POINTS] == [mirrored(name) for name in app.POINTS]
+    names = [app.name(region) for region in range(len(CLASSES))]
     assert len(set(names)) == len(CLASSES)
     assert {mirrored(name) for name in names} == set(names)
 
@@ -264,7 +266,7 @@ def test_names_of_points_and_regions_trade_sides_in_a_mirror():
 def test_a_region_lies_where_its_pixels_do(scale, box):
     inside = np.zeros((4, 6), bool)
     inside[1, 2:4] = True
-    path = re.search('d="([^"]*)"', demo.area(inside, scale, Region.NOSE))[1]
+    path = re.search('d="([^"]*)"', app.area(inside, scale, Region.NOSE))[1]
     x, y = np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path), float).T
     assert (x.min(), y.min(), x.max(), y.max()) == box
 
@@ -284,12 +286,12 @@ def test_the_command_opens_the_page(released, tmp_path):
 
 def test_a_taken_port_is_told(url, ask):
     port = int(url.rstrip("/").rsplit(":", 1)[1])
-    with pytest.raises(OSError, match=f"port {port} is in use"), demo.served(ask, port):
+    with pytest.raises(OSError, match=f"port {port} is in use"), app.served(ask, port):
         pass
 
 
 def test_where_an_endpoint_runs_the_page_asks_it(endpoint, server_home, tmp_path):
-    assert demo.running_client(tmp_path) is None
-    with demo.running_client(server_home) as client:
+    assert app.running_client(tmp_path) is None
+    with app.running_client(server_home) as client:
         assert client.url == endpoint.url
         assert len(client.parse(PNG).faces) == 1

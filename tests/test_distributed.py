@@ -9,12 +9,13 @@ import pytest
 import yaml
 from torch.utils.data import DistributedSampler
 
-from facemark import synthetic
-from facemark.datasets import folder_samples
+from facemark.data import synthetic
+from facemark.data.samples import folder_samples
 from facemark.labels import IGNORE
 from facemark.settings import Phase, Prepare, load_params
 from facemark.stages.prepare import prepare
-from facemark.training import FaceData, Faces, trainer
+from facemark.training.datamodule import FaceDataModule, FaceDataset
+from facemark.training.trainer import create_trainer
 
 STAGE = ["-m", "facemark.stages.train"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -56,14 +57,14 @@ def test_two_processes_see_each_picture_once(tmp_path):
     held = folder_samples(tmp_path)
     settings = load_params().train.model_copy(update={"accelerator": "cpu", "devices": 2, "workers": 0})
     settings = settings.model_copy(update={"phases": [Phase(size=32, epochs=1)]})
-    data = FaceData(held, held, settings)
-    data.trainer = trainer(settings, tmp_path, [])
+    data = FaceDataModule(held, held, settings)
+    data.trainer = create_trainer(settings, tmp_path, [])
     seen = data.val_dataloader().dataset
     # as Lightning shares them
     shares = [list(DistributedSampler(seen, 2, rank, shuffle=False)) for rank in (0, 1)]
     assert len(shares[0]) == len(shares[1]) == 3
     counted = [int((seen[i][1] != IGNORE).sum()) for share in shares for i in share]
-    faces = Faces(held, 32, settings.seed)
+    faces = FaceDataset(held, 32, settings.seed)
     assert sorted(counted) == sorted([0, *(int((faces[i][1] != IGNORE).sum()) for i in range(5))])
     assert data.train_dataloader().batch_size == data.val_dataloader().batch_size == settings.batch_size // 2
 
@@ -71,4 +72,4 @@ def test_two_processes_see_each_picture_once(tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     settings = load_params().train.model_copy(update={"batch_size": 3, "accelerator": "cpu", "devices": 2})
     with pytest.raises(SystemExit, match="batch_size 3 cannot be shared by 2 processes"):
-        trainer(settings, tmp_path, [])
+        create_trainer(settings, tmp_path, [])

@@ -14,7 +14,7 @@ import pytest
 from clone import ROOT, TINY, ran
 from conftest import free_port
 
-from facemark import tracking
+from facemark.mlops import tracking
 
 
 @pytest.fixture

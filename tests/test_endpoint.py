@@ -28,10 +28,12 @@ from conftest import free_port
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from facemark import images, serving, synthetic
+from facemark import images
 from facemark.cli import app
+from facemark.data import synthetic
 from facemark.labels import CLASSES
-from facemark.stages.archive import archive
+from facemark.serving import torchserve
+from facemark.serving.archive import pack_archive
 
 
 def portrait() -> Image.Image:
@@ -267,7 +269,7 @@ def test_a_wrong_option_is_told_the_valid_ones(endpoint, case):
 
 
 def workers(home: Path) -> set[int]:
-    family = serving.running(home).children(recursive=True)
+    family = torchserve.running(home).children(recursive=True)
     return {process.pid for process in family if "model_service_worker.py" in " ".join(process.cmdline())}
 
 
@@ -305,8 +307,8 @@ def port_of(endpoint) -> int:
 def test_of_several_addresses_the_last_counts_and_all_of_them_are_reached_on_loopback(tmp_path):
     lines = "inference_address=http://127.0.0.1:9000\nmetrics_address=http://127.0.0.1:9002\n"
     (tmp_path / "config.properties").write_text(f"{lines}inference_address=http://0.0.0.0:8080\n")
-    assert serving.address(tmp_path, "inference") == "http://127.0.0.1:8080"
-    assert serving.address(tmp_path, "metrics") == "http://127.0.0.1:9002"
+    assert torchserve.address(tmp_path, "inference") == "http://127.0.0.1:8080"
+    assert torchserve.address(tmp_path, "metrics") == "http://127.0.0.1:9002"
 
 
 STRANGE_MODELS = {
@@ -325,7 +327,7 @@ STRANGE_MODELS = {
 )
 def test_models_can_be_neither_added_nor_removed_even_with_the_key(endpoint, server_home, method, path):
     path = path.format(home=urllib.parse.quote(str(server_home.parent)))
-    key = serving.keys(server_home)["management"]["key"]
+    key = torchserve.keys(server_home)["management"]["key"]
     for headers, code in (({"Authorization": f"Bearer {key}"}, 405), ({}, 400)):
         request = urllib.request.Request(management(endpoint) + path, method=method, headers=headers)
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -372,9 +374,9 @@ def test_an_address_in_the_settings_opens_that_port_alone(untrained, tmp_path):
     settings = shutil.copytree("serve", tmp_path / "serve")
     with (settings / "config.properties").open("a") as file:
         file.write(f"inference_address=http://0.0.0.0:{port}\n")
-    archive("0.0.1", *untrained, tmp_path / "facemark.mar")
+    pack_archive("0.0.1", *untrained, tmp_path / "facemark.mar")
     try:
-        endpoint = serving.start(tmp_path / "facemark.mar", port, tmp_path / "server", settings)
+        endpoint = torchserve.start(tmp_path / "facemark.mar", port, tmp_path / "server", settings)
         everywhere = {
             address.port for address in listening(port) if address.ip.removeprefix("::ffff:") in ("0.0.0.0", "::")
         }
@@ -382,7 +384,7 @@ def test_an_address_in_the_settings_opens_that_port_alone(untrained, tmp_path):
         assert post(endpoint, PNG, token="").status in (400, 401, 403)
         assert post(endpoint, PNG).status == 200
     finally:
-        serving.stop(tmp_path / "server")
+        torchserve.stop(tmp_path / "server")
 
 
 def test_torchserve_has_the_fixes_that_our_advisories_name():
@@ -502,7 +504,7 @@ def test_without_a_pipeline_the_released_weights_are_served_and_the_printed_curl
         printed = CliRunner().invoke(app, ["serve", "--port", str(free_port())]).stdout
         answer = subprocess.run(["bash", "-c", f"{printed.strip()} --silent"], capture_output=True, check=True).stdout
     finally:
-        serving.stop()
+        torchserve.stop()
     assert len(json.loads(answer)["faces"]) == 1
     assert json.loads(answer)["model"]["version"] == version("facemark")
 
@@ -512,6 +514,6 @@ def test_a_second_server_on_the_same_port_is_refused(endpoint, tmp_path):
     packed.write_bytes(b"never opened")
     port = port_of(endpoint)
     with pytest.raises(RuntimeError, match=f"port {port} is in use"):
-        serving.start(packed, port, tmp_path / "server")
+        torchserve.start(packed, port, tmp_path / "server")
     with pytest.raises(FileNotFoundError, match="there is no archive nowhere"):
-        serving.start(Path("nowhere.mar"), port, tmp_path / "server")
+        torchserve.start(Path("nowhere.mar"), port, tmp_path / "server")

@@ -5,19 +5,24 @@ import numpy as np
 import pytest
 import torch
 
-from facemark import model, synthetic
-from facemark.engine import BATCH, CpuEngine, GpuEngine, Probabilities, batches, engine
+from facemark.data import synthetic
+from facemark.inference.backends import create_backend
+from facemark.inference.backends.base import MAX_BATCH, batches
+from facemark.inference.backends.openvino import OpenVinoBackend
+from facemark.inference.backends.torch import TorchBackend
 from facemark.labels import CLASSES
+from facemark.models import bundle
+from facemark.models.unet import SoftmaxNet
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def looks(untrained):
-    return Probabilities(model.load(untrained[0])[0])
+    return SoftmaxNet(bundle.load_network(untrained[0])[0])
 
 
-@pytest.mark.parametrize("make", [CpuEngine, lambda looks: GpuEngine(looks, CPU)], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("make", [OpenVinoBackend, lambda looks: TorchBackend(looks, CPU)], ids=["cpu", "gpu"])
 def test_pictures_of_any_sizes_are_answered_in_their_order(looks, make):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in [(40, 70), (64, 64), (40, 70), (1, 1)]]
@@ -31,16 +36,16 @@ def test_pictures_of_any_sizes_are_answered_in_their_order(looks, make):
 
 
 def test_a_gpu_takes_pictures_of_one_size_together():
-    shapes = [(2, 2), (3, 3), (2, 2), *[(3, 3)] * BATCH]
-    assert list(batches(shapes)) == [[0, 2], [1, *range(3, BATCH + 2)], [BATCH + 2]]
+    shapes = [(2, 2), (3, 3), (2, 2), *[(3, 3)] * MAX_BATCH]
+    assert list(batches(shapes)) == [[0, 2], [1, *range(3, MAX_BATCH + 2)], [MAX_BATCH + 2]]
 
 
 def test_half_precision_changes_few_pixels(released):
-    network = model.load(released[0])[0]
+    network = bundle.load_network(released[0])[0]
     images = [synthetic.draw(seed).image[:256, :256] for seed in range(6)]
-    fast = [regions.argmax(0) for regions in engine(network, CPU)(images)]
+    fast = [regions.argmax(0) for regions in create_backend(network, CPU)(images)]
     with torch.inference_mode():
-        exact = [Probabilities(network)(torch.from_numpy(image[None].copy()))[0].argmax(0).numpy() for image in images]
+        exact = [SoftmaxNet(network)(torch.from_numpy(image[None].copy()))[0].argmax(0).numpy() for image in images]
     agreement = np.mean([np.mean(one == other) for one, other in zip(fast, exact, strict=True)])
     assert agreement >= 0.995
 

@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import evaluation, metrics, report
-from facemark.damage import DAMAGES, behind_board
-from facemark.datasets import Sample
+from facemark.data.samples import Sample
+from facemark.evaluation import metrics, report, scoring
+from facemark.evaluation.corruptions import CORRUPTIONS, is_occluded
+from facemark.inference.types import Face, Parse
 from facemark.labels import CLASSES, IGNORE, POINT_GROUPS, Region
-from facemark.parser import Face, Parse
-from facemark.settings import load_params
+from facemark.settings import PREPARED, load_params
 from facemark.stages.evaluate import evaluate
-from facemark.stages.prepare import PREPARED
 
 POINTS = np.stack(np.meshgrid(np.linspace(8, 40, 17), np.linspace(10, 30, 4)), -1).reshape(68, 2).astype(np.float32)
 """68 points on a grid; 36 and 45 lie in one row, 18 pixels apart."""
@@ -41,18 +40,18 @@ def sample(tmp_path):
 def case(sample):
     """Judges a prediction that moves the points, and calls some columns of the background skin."""
 
-    def judge(shift: float = 0, columns: int = 0, faces: bool = True) -> evaluation.Case:
+    def judge(shift: float = 0, columns: int = 0, faces: bool = True) -> scoring.ScoredExample:
         mask = np.zeros((48, 64), np.uint8)
         mask[:, : 32 + columns] = Region.SKIN
         parse = Parse(mask, [found(POINTS + np.float32([shift, 0]))] if faces else [])
-        return evaluation.judge(evaluation.read(sample), parse)
+        return scoring.score_example(scoring.read_example(sample), parse)
 
     return judge
 
 
-def result(*cases: evaluation.Case, keep: int = 10) -> evaluation.Result:
-    return evaluation.merge(
-        [evaluation.Result(case.confusion, case.errors, case.scores, [case]) for case in cases], keep
+def result(*cases: scoring.ScoredExample, keep: int = 10) -> scoring.Result:
+    return scoring.merge_results(
+        [scoring.Result(case.confusion, case.errors, case.scores, [case]) for case in cases], keep
     )
 
 
@@ -88,29 +87,33 @@ def test_merging_adds_up_and_keeps_the_worst_first(case):
 
 
 def test_without_points_there_are_no_landmark_figures(sample):
-    bare = evaluation.read(Sample(sample.image, sample.mask, None, "test"))
-    assert "landmarks" not in result(evaluation.judge(bare, Parse(bare.truth, []))).figures()
+    bare = scoring.read_example(Sample(sample.image, sample.mask, None, "test"))
+    assert "landmarks" not in result(scoring.score_example(bare, Parse(bare.truth, []))).figures()
 
 
 def test_without_masks_there_are_only_landmark_figures(sample):
-    bare = evaluation.read(Sample(sample.image, None, sample.points, "test"))
-    figures = result(evaluation.judge(bare, Parse(np.zeros((48, 64), np.uint8), [found(POINTS)]))).figures()
+    bare = scoring.read_example(Sample(sample.image, None, sample.points, "test"))
+    figures = result(scoring.score_example(bare, Parse(np.zeros((48, 64), np.uint8), [found(POINTS)]))).figures()
     assert list(figures) == ["landmarks"]
     assert figures["landmarks"]["nme"] == 0
 
 
 def test_a_picture_in_which_there_is_no_face_and_none_is_seen_is_perfect():
     nothing = np.zeros((48, 64), np.uint8)
-    empty = evaluation.Example("empty", np.zeros((48, 64, 3), np.uint8), nothing, np.empty((0, 68, 2)))
-    assert evaluation.judge(empty, Parse(nothing, [])).quality == 100
+    empty = scoring.Example("empty", np.zeros((48, 64, 3), np.uint8), nothing, np.empty((0, 68, 2)))
+    assert scoring.score_example(empty, Parse(nothing, [])).quality == 100
 
 
 class Oracle:
     """Knows the masks of a sample, however it is damaged, and its points but for a tenth of the eyes' distance."""
 
     def __init__(self, sample):
-        example = evaluation.read(sample)
-        damages = [example, evaluation.hidden(example), *(evaluation.damaged(example, name) for name in DAMAGES)]
+        example = scoring.read_example(sample)
+        damages = [
+            example,
+            scoring.occlude_example(example),
+            *(scoring.corrupt_example(example, name) for name in CORRUPTIONS),
+        ]
         self.known = {known.image.tobytes(): known for known in damages}
 
     def __call__(self, images):
@@ -122,8 +125,8 @@ class Oracle:
 
 
 def test_what_is_not_misled_is_robust(sample):
-    report = evaluation.robustness(Oracle(sample), [sample])
-    assert report.keys() == {*DAMAGES, "half_hidden"}
+    report = scoring.robustness(Oracle(sample), [sample])
+    assert report.keys() == {*CORRUPTIONS, "half_hidden"}
     hidden = report.pop("half_hidden")
     assert (hidden["found"], hidden["nme_grown"], hidden["score_visible"]) == pytest.approx((100, 1, 1))
     for figures in report.values():
@@ -133,8 +136,8 @@ def test_what_is_not_misled_is_robust(sample):
 
 
 def test_what_hiding_half_a_face_costs_is_told_by_hand(sample):
-    whole = evaluation.read(sample)
-    under = behind_board(POINTS)
+    whole = scoring.read_example(sample)
+    under = is_occluded(POINTS)
 
     def parser(images):
         spoilt = (images[0] != whole.image).any()
@@ -142,18 +145,18 @@ def test_what_hiding_half_a_face_costs_is_told_by_hand(sample):
         return [Parse(whole.truth, [replace(face, scores=np.where(under & spoilt, 0.2, 0.9))]) for _ in images]
 
     samples = [sample, replace(sample, points=None)]
-    figures = evaluation.half_hidden(parser, samples, evaluation.run(parser, samples, "whole", 0))
+    figures = scoring.half_hidden(parser, samples, scoring.evaluate_samples(parser, samples, "whole", 0))
     expected = {"found": 100, "score_visible": 0.9, "score_hidden": 0.2, "nme": 15, "nme_grown": 1.5}
     assert figures == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_a_damage_costs_is_told_by_hand(case):
     clean, spoilt = result(case(shift=0.9)), result(case(shift=1.8, columns=4))
-    figures = evaluation.compared(clean, spoilt)
+    figures = scoring.compare(clean, spoilt)
     # of 32 columns of skin all are found, and 4 too many: F1 is 2·32 / (32 + 36)
     assert figures["mean_f1_kept"] == pytest.approx(64 / 68)
     assert figures["nme_grown"] == pytest.approx(2, rel=1e-4)
-    assert "nme" not in evaluation.compared(clean, result(case(faces=False)))
+    assert "nme" not in scoring.compare(clean, result(case(faces=False)))
 
 
 def test_tables_say_what_the_matrix_says(case, tmp_path):

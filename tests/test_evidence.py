@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from facemark.datasets import read_points
+from facemark.data.samples import read_points
 from facemark.geometry import apply
 from facemark.labels import IGNORE, JAW, L_EYE_POINTS, Region
 

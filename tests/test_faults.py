@@ -22,7 +22,8 @@ from conftest import free_port
 from PIL import Image, PngImagePlugin
 from test_endpoint import Reply, ask, bomb, encoded, form, post
 
-from facemark import serving, synthetic
+from facemark.data import synthetic
+from facemark.serving import archive, torchserve
 from facemark.stages import archive
 
 QUEUE = 16
@@ -77,19 +78,19 @@ def packed(folder, settings, untrained):
     """An archive of an untrained network: what may go wrong here does not depend on what it has learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "SERVE", settings)
-        archive.archive("0.0.1", *untrained, folder / "facemark.mar")
+        archive.pack_archive("0.0.1", *untrained, folder / "facemark.mar")
     return folder / "facemark.mar"
 
 
 @pytest.fixture(scope="module")
 def server(packed, home, settings):
-    yield serving.start(packed, free_port(), home, settings)
-    serving.end(home)
+    yield torchserve.start(packed, free_port(), home, settings)
+    torchserve.end(home)
 
 
 def family(home: Path) -> list[psutil.Process]:
     """The server's processes."""
-    process = serving.running(home)
+    process = torchserve.running(home)
     return [process, *process.children(recursive=True)]
 
 
@@ -352,11 +353,11 @@ def test_the_open_inference_protocol_answers_for_the_server_alone(server):
 
 
 def test_stop_answers_what_was_accepted(packed, settings, tmp_path):
-    server = serving.start(packed, free_port(), tmp_path / "server", settings)
+    server = torchserve.start(packed, free_port(), tmp_path / "server", settings)
     with ThreadPoolExecutor(QUEUE) as pool:
         waiting = [pool.submit(post, server, FACE) for _ in range(QUEUE)]
         wait(waiting, return_when=FIRST_COMPLETED)
-        assert serving.stop(tmp_path / "server")
+        assert torchserve.stop(tmp_path / "server")
         assert [each.result().status for each in waiting] == [200] * QUEUE
-    assert serving.running(tmp_path / "server") is None
-    assert not serving.stop(tmp_path / "server")
+    assert torchserve.running(tmp_path / "server") is None
+    assert not torchserve.stop(tmp_path / "server")

@@ -11,18 +11,18 @@ def disc(radius: float, centre: tuple[float, float], size: int = 64) -> np.ndarr
 
 
 def test_outline_of_a_disc_is_sub_pixel():
-    line = geometry.outline(disc(12.3, (30.2, 33.7)))
+    line = geometry.longest_contour(disc(12.3, (30.2, 33.7)))
     assert np.hypot(*(line - (30.2, 33.7)).T) == pytest.approx(12.3, abs=0.1)
 
 
 def test_outline_of_a_region_at_the_border_is_closed():
-    line = geometry.outline(np.ones((4, 6)))
+    line = geometry.longest_contour(np.ones((4, 6)))
     assert (line[0] == line[-1]).all()
     assert [*line.min(0), *line.max(0)] == pytest.approx([-0.5, -0.5, 5.5, 3.5])
 
 
 def test_outline_of_nothing_is_empty():
-    assert geometry.outline(np.zeros((5, 5))).shape == (0, 2)
+    assert geometry.longest_contour(np.zeros((5, 5))).shape == (0, 2)
 
 
 def test_centroid_by_hand():
@@ -34,7 +34,7 @@ def test_centroid_by_hand():
 
 def test_sample_is_bilinear_and_goes_on_beyond_the_edge():
     maps = np.stack([np.array([[0.0, 1.0], [2.0, 3.0]]), np.full((2, 2), 7.0)], -1)
-    found = geometry.sample(maps, np.array([[(0.5, 0.5), (1, 0)], [(-5, 0), (9, 9)]]))
+    found = geometry.sample_bilinear(maps, np.array([[(0.5, 0.5), (1, 0)], [(-5, 0), (9, 9)]]))
     assert found[..., 0] == pytest.approx(np.array([[1.5, 1], [0, 3]]))
     assert found[..., 1] == pytest.approx(np.full((2, 2), 7))
 
@@ -42,7 +42,7 @@ def test_sample_is_bilinear_and_goes_on_beyond_the_edge():
 def test_align_recovers_a_similarity():
     points = np.random.default_rng(0).uniform(0, 9, (7, 2))
     matrix = np.array([(0.0, -2.0, 3.0), (2.0, 0.0, -1.0)])  # a quarter turn, twice the size
-    found = geometry.align(points, geometry.apply(matrix, points), np.ones(7))
+    found = geometry.fit_similarity(points, geometry.apply(matrix, points), np.ones(7))
     assert found == pytest.approx(matrix, abs=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_align_believes_weights():
     points = np.array([(0.0, 0), (1, 0), (0, 1), (5, 5)])
     target = points + np.array([2, 3])
     target[3] = (90, -40)
-    found = geometry.align(points, target, np.array([1, 1, 1, 0.0]))
+    found = geometry.fit_similarity(points, target, np.array([1, 1, 1, 0.0]))
     assert geometry.apply(found, points[:3]) == pytest.approx(target[:3])
 
 
@@ -67,9 +67,9 @@ def test_chain_does_one_after_the_other():
 
 def test_scaling_keeps_pixel_centres():
     # two pixels become four: the edges at -0.5 and 1.5 become -0.5 and 3.5
-    assert geometry.apply(geometry.scaled(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))
+    assert geometry.apply(geometry.scaling(2), np.array([(-0.5, 1.5)])) == pytest.approx(np.array([(-0.5, 3.5)]))
 
 
 def test_no_side_is_scaled_to_nothing():
-    assert geometry.size_at((30, 40, 3), 0.5) == (20, 15)
-    assert geometry.size_at((1, 3000, 3), 0.1) == (300, 1)
+    assert geometry.scaled_size((30, 40, 3), 0.5) == (20, 15)
+    assert geometry.scaled_size((1, 3000, 3), 0.1) == (300, 1)

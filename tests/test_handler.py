@@ -12,8 +12,8 @@ from PIL import Image
 from test_images import encoded
 
 from facemark.images import decode
-from facemark.parser import Parse
-from facemark.request import Request
+from facemark.inference.types import Parse
+from facemark.serving.request import Request
 
 
 class Context:

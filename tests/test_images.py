@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from facemark import images
-from facemark.images import RequestError, decode
+from facemark.errors import RequestError
+from facemark.images import decode
 
 FORMATS = {"JPEG": {"quality": 100}, "PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
 ORIENTATION = 0x0112

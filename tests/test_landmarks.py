@@ -1,10 +1,22 @@
 import numpy as np
 import pytest
 
-from facemark import geometry, metrics, synthetic
+from facemark import geometry
+from facemark.data import synthetic
+from facemark.evaluation import metrics
+from facemark.inference.alignment import crop_matrix, estimate_alignment, warp_crop
+from facemark.inference.instances import suppress_other_faces
+from facemark.inference.landmarks import (
+    FEATURE_GROUPS,
+    MAP_SIDE,
+    LandmarkModel,
+    feature_maps,
+    fit_ridge,
+    flip_landmarks,
+    log_odds,
+    occlude_maps,
+)
 from facemark.labels import CLASSES, FACE, FLIP, L_EYE_POINTS, R_EYE_POINTS, Region
-from facemark.landmarks import READ, SIDE, LandmarkModel, hide, log_odds, mirrored, readable, ridge
-from facemark.parser import crop_matrix, cut_out, face_alone, portrait
 
 SIZE = 192
 
@@ -18,14 +30,14 @@ def exact(seed: int):
     if len(drawn.points) != 1:
         return None
     regions = np.stack([drawn.mask == region for region in range(len(CLASSES))]).astype(np.float32)
-    frame = portrait(regions)
+    frame = estimate_alignment(regions)
     if frame is None:
         return None
-    cut = np.stack([cut_out((255 * region).astype(np.uint8), frame, SIZE) for region in regions]) / 255
+    cut = np.stack([warp_crop((255 * region).astype(np.uint8), frame, SIZE) for region in regions]) / 255
     points = geometry.apply(crop_matrix(frame, SIZE), drawn.points[0].astype(float))
     inside = (points > 0).all() and (points < SIZE).all()
     seen = all((cut[part] > 0.5).sum() > 20 for part in (Region.R_EYE, Region.L_EYE, Region.NOSE, Region.U_LIP))
-    return (face_alone(cut), points) if inside and seen else None
+    return (suppress_other_faces(cut), points) if inside and seen else None
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +47,7 @@ def faces():
 
 
 def lessons(faces):
-    return [(readable(regions), (points + 0.5) / SIZE) for regions, points in faces]
+    return [(feature_maps(regions), (points + 0.5) / SIZE) for regions, points in faces]
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +121,13 @@ def test_a_mirrored_face_has_mirrored_points(faces, model):
     for regions, _ in faces[-15:]:
         points, _ = model(regions)
         other, _ = model(regions[FLIP[: len(CLASSES)], :, ::-1])
-        expected = SIZE * mirrored((points + 0.5) / SIZE) - 0.5
+        expected = SIZE * flip_landmarks((points + 0.5) / SIZE) - 0.5
         assert np.abs(other - expected).mean() < 1.5
 
 
 def test_mirrored_is_its_own_inverse():
     shapes = np.random.default_rng(0).normal(size=(3, 68, 2))
-    assert mirrored(mirrored(shapes)) == pytest.approx(shapes)
+    assert flip_landmarks(flip_landmarks(shapes)) == pytest.approx(shapes)
 
 
 def test_what_is_learned_later_does_not_displace_what_was_known(faces, model):
@@ -129,7 +141,7 @@ def test_ridge_tells_what_each_row_lacks_when_left_out(count):
     rng = np.random.default_rng(0)
     rows, targets = rng.normal(size=(count, 12)), rng.normal(size=(count, 2))
     penalty = 0.3 * np.eye(12)
-    learned, lack = ridge(rows, targets, 0.3)
+    learned, lack = fit_ridge(rows, targets, 0.3)
     assert learned == pytest.approx(np.linalg.solve(rows.T @ rows + penalty, rows.T @ targets))
     others, rest = rows[1:], targets[1:]
     without = np.linalg.solve(others.T @ others + penalty, others.T @ rest)
@@ -137,20 +149,20 @@ def test_ridge_tells_what_each_row_lacks_when_left_out(count):
 
 
 def test_log_odds_are_read_where_the_points_are():
-    regions = np.zeros((len(CLASSES), SIDE, SIDE), np.float32)
-    regions[Region.NOSE, :, : SIDE // 2], regions[Region.HAIR, :, SIDE // 2 :] = 1, 1
+    regions = np.zeros((len(CLASSES), MAP_SIDE, MAP_SIDE), np.float32)
+    regions[Region.NOSE, :, : MAP_SIDE // 2], regions[Region.HAIR, :, MAP_SIDE // 2 :] = 1, 1
     points = np.full((68, 2), 0.5)  # between the two
-    read = log_odds(readable(regions), points, 0.1)
-    nose, hair = READ.index(frozenset({Region.NOSE})), READ.index(frozenset({Region.HAIR}))
+    read = log_odds(feature_maps(regions), points, 0.1)
+    nose, hair = FEATURE_GROUPS.index(frozenset({Region.NOSE})), FEATURE_GROUPS.index(frozenset({Region.HAIR}))
     assert read[0, 0, [nose, hair]] == pytest.approx([0, 0], abs=0.01)
     assert read[0, 1, nose] == read[0, 2, hair] == -read[0, 2, nose] > 3  # left and right of it
 
 
 def test_what_is_hidden_was_there(faces):
-    maps = readable(faces[0][0])
+    maps = feature_maps(faces[0][0])
     rng = np.random.default_rng(0)
     for _ in range(20):
-        less = hide(maps, rng)
+        less = occlude_maps(maps, rng)
         assert (less[..., :-1] <= maps[..., :-1]).all()
         assert (less != maps).any()
         assert ((less[..., -1] == maps[..., -1]) | (less[..., -1] == 255)).all()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemark import metrics
+from facemark.evaluation import metrics
 from facemark.labels import BESIDE_FACE, CLASSES, FACE_CORE, IGNORE, Region
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from facemark import synthetic
+from facemark.data import synthetic
+from facemark.data.outliers import LIMIT, MAX_OUTLIER_SHARE, MIN_FACES, correct_points
+from facemark.data.synthetic.parts import landmarks
+from facemark.data.synthetic.people import somebody
+from facemark.data.synthetic.shapes import Pose
 from facemark.labels import OUTER_EYE_CORNERS
-from facemark.misfits import FEW, HOPELESS, LIMIT, mended
-from facemark.synthetic.parts import landmarks
-from facemark.synthetic.people import somebody
-from facemark.synthetic.shapes import Pose
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def thrown(faces: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def left_alone(faces: np.ndarray) -> bool:
-    placed, which = mended(faces)
+    placed, which = correct_points(faces)
     return np.array_equal(placed, faces) and not which.any()
 
 
@@ -51,14 +51,14 @@ def test_turned_heads_fit_as_far_as_profiles_however_few_they_are(share):
 
 def test_labels_that_are_all_noisy_are_no_misfits(faces):
     noise = np.random.default_rng(4).normal(0, 0.16, faces.shape) * eyes(faces)[..., None]
-    assert mended(faces + noise)[1].mean() < 0.002
+    assert correct_points(faces + noise)[1].mean() < 0.002
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
 def test_thrown_points_are_told_from_all_others_and_put_back(faces, share):
     spoilt, hit = thrown(faces, share)
-    back, told = mended(spoilt)
-    moved = told & (told.mean(1) < HOPELESS)[:, None]
+    back, told = correct_points(spoilt)
+    moved = told & (told.mean(1) < MAX_OUTLIER_SHARE)[:, None]
     assert np.array_equal((back != spoilt).any(-1), moved)
     assert (told & hit).sum() >= 0.95 * hit.sum()
     assert (told & ~hit).sum() <= 0.01 * (~hit).sum()
@@ -70,20 +70,20 @@ def test_a_point_off_by_less_than_the_limit_stays_and_by_more_is_moved(faces):
     for far, moves in ((0.4 * LIMIT, False), (4 * LIMIT, True)):
         spoilt = faces.copy()
         spoilt[7, 33] += (far * eyes(faces)[7, 0], 0)
-        back, told = mended(spoilt)
+        back, told = correct_points(spoilt)
         assert np.argwhere(told).tolist() == np.argwhere((back != spoilt).any(-1)).tolist() == [[7, 33]] * moves
 
 
 def test_a_face_most_of_whose_points_are_misfits_is_told_and_left_as_it_is(faces):
     spoilt = faces.copy()
     spoilt[7] = np.random.default_rng(5).permutation(faces[7])
-    back, told = mended(spoilt)
+    back, told = correct_points(spoilt)
     assert np.array_equal(back, spoilt)
-    assert told[7].mean() > HOPELESS and not np.delete(told, 7, 0).any()
+    assert told[7].mean() > MAX_OUTLIER_SHARE and not np.delete(told, 7, 0).any()
 
 
 def test_few_faces_tell_nothing(faces):
-    assert left_alone(thrown(faces[: FEW - 1], 0.1)[0])
+    assert left_alone(thrown(faces[: MIN_FACES - 1], 0.1)[0])
     assert left_alone(faces[:0])
 
 

@@ -5,10 +5,15 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import metrics, overlay, parser, synthetic
-from facemark.geometry import apply, scaled
+from facemark import geometry, labels
+from facemark.data import synthetic
+from facemark.evaluation import metrics
+from facemark.geometry import apply, scaling
+from facemark.inference import alignment, compositing, confidence, detection, instances, parser, regions, types
+from facemark.inference.parser import FaceParser
+from facemark.inference.types import View
+from facemark.io import drawing
 from facemark.labels import CLASSES, FLIP, Region
-from facemark.parser import FaceParser, View
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +66,22 @@ def face(x: int) -> list[tuple[int, tuple[int, int], int]]:
 
 
 def test_pyramid_doubles_up_to_the_pictures_side():
-    assert parser.pyramid(100, 256) == [256]
-    assert parser.pyramid(320, 256) == [256]
-    assert parser.pyramid(700, 256) == [256, 512]
-    assert parser.pyramid(9000, 256) == [256, 512, 1024]
+    assert detection.pyramid_sides(100, 256) == [256]
+    assert detection.pyramid_sides(320, 256) == [256]
+    assert detection.pyramid_sides(700, 256) == [256, 512]
+    assert detection.pyramid_sides(9000, 256) == [256, 512, 1024]
 
 
 @pytest.mark.parametrize("turns", range(4))
 def test_quarter_turns_are_those_of_numpy(turns):
     image = np.zeros((5, 9))
     image[1, 7] = 1
-    x, y = apply(parser.quarter_turns(5, 9, turns), np.array([7.0, 1.0]))
+    x, y = apply(geometry.quarter_turns(5, 9, turns), np.array([7.0, 1.0]))
     assert np.rot90(image, turns)[round(y), round(x)] == 1
 
 
 def test_touching_faces_are_told_apart_by_their_noses():
-    apart = parser.faces_apart(masks(*face(60), *face(130)))
+    apart = instances.split_instances(masks(*face(60), *face(130)))
     assert len(apart) == 2
     whole = np.zeros((2, 100, 200), bool)
     for mask, (box, inside) in zip(whole, apart, strict=True):
@@ -92,7 +97,7 @@ def test_many_touching_faces_are_told_apart_each_in_a_box_of_its_own():
     one[Region.SKIN] += one[Region.BACKGROUND]
     one[Region.BACKGROUND] = 0
     crowd = np.tile(one, (1, tall, wide))
-    apart = parser.faces_apart(crowd)
+    apart = instances.split_instances(crowd)
     assert len(apart) == tall * wide
     for (rows, columns), inside in apart:
         assert inside.shape == (rows.stop - rows.start, columns.stop - columns.start)
@@ -106,7 +111,7 @@ def test_a_nose_in_two_pieces_is_one(places):
     lines = [(Region.BACKGROUND, (x + dx, 53), 1) for x in places for dx in range(-8, 9)]
     regions = masks(*(part for x in places for part in face(x)), *lines)
     assert cv2.connectedComponents((regions[Region.NOSE] > 0).astype(np.uint8))[0] == 1 + 2 * len(places)
-    apart = parser.faces_apart(regions)
+    apart = instances.split_instances(regions)
     assert len(apart) == len(places)
     for (rows, columns), inside in apart:
         for part in (Region.R_EYE, Region.L_EYE, Region.U_LIP):
@@ -115,13 +120,13 @@ def test_a_nose_in_two_pieces_is_one(places):
 
 def test_a_masked_and_an_eyeless_person_side_by_side_are_two():
     masked = [part for part in face(60) if part[0] != Region.U_LIP]
-    eyeless = [part for part in face(130) if part[0] not in parser.EYES]
-    assert len(parser.faces_apart(masks(*masked, *eyeless))) == 2
+    eyeless = [part for part in face(130) if part[0] not in labels.EYES]
+    assert len(instances.split_instances(masks(*masked, *eyeless))) == 2
 
 
 def test_the_face_in_the_middle_is_left_alone():
     regions = masks(*face(30), *face(100))
-    alone = parser.face_alone(regions)
+    alone = instances.suppress_other_faces(regions)
     assert alone[Region.NOSE, 53, 100] == 1
     assert alone[Region.NOSE, :, :50].sum() == 0
     assert alone[Region.SKIN, :, :50].sum() == 0
@@ -129,20 +134,20 @@ def test_the_face_in_the_middle_is_left_alone():
 
 def test_a_portrait_stands_where_the_training_portraits_do():
     regions = masks(*face(100))
-    frame = parser.portrait(regions)
+    frame = alignment.estimate_alignment(regions)
     right, left, lips = apply(frame, np.array([(88.0, 42), (112, 42), (100, 69)]))
     assert right[0] < 0.5 < left[0]
     assert right[1] == pytest.approx(0.477, abs=0.03)
     assert lips == pytest.approx([0.5, 0.751], abs=0.03)
-    assert parser.portrait(masks((Region.SKIN, (100, 50), 40))) is None
+    assert alignment.estimate_alignment(masks((Region.SKIN, (100, 50), 40))) is None
 
 
 def test_sunglasses_count_as_eyes():
     bare = masks(*face(100))
-    hidden = masks(*(part for part in face(100) if part[0] not in parser.EYES), (Region.EYE_G, (100, 42), 9))
-    assert parser.evidence(hidden) == pytest.approx(parser.evidence(bare), abs=0.01)
+    hidden = masks(*(part for part in face(100) if part[0] not in labels.EYES), (Region.EYE_G, (100, 42), 9))
+    assert confidence.face_confidence(hidden) == pytest.approx(confidence.face_confidence(bare), abs=0.01)
     hidden[Region.EYE_G] = 0
-    assert parser.evidence(hidden) == pytest.approx(0.75 * parser.evidence(bare), abs=0.01)
+    assert confidence.face_confidence(hidden) == pytest.approx(0.75 * confidence.face_confidence(bare), abs=0.01)
 
 
 def test_cutting_out_follows_the_frame():
@@ -150,20 +155,20 @@ def test_cutting_out_follows_the_frame():
     cv2.circle(image, (250, 120), 6, (255, 255, 255), -1)
     frame = np.array([(1 / 200, 0, -0.5), (0, 1 / 200, -0.25)])
     for size in (32, 96, 192):
-        cut = parser.cut_out(image, frame, size)[..., 0].astype(float)
+        cut = alignment.warp_crop(image, frame, size)[..., 0].astype(float)
         y, x = np.mgrid[:size, :size]
         centre = np.array([(cut * x).sum(), (cut * y).sum()]) / cut.sum()
-        expected = apply(parser.crop_matrix(frame, size), np.array([250.0, 120.0]))
+        expected = apply(alignment.crop_matrix(frame, size), np.array([250.0, 120.0]))
         assert centre == pytest.approx(expected, abs=0.3)
 
 
 def test_the_mask_lies_where_the_regions_were_seen():
     seen = masks(*face(60))
-    assert (parser.paint((100, 200), [View(scaled(1), seen)], []) == seen.argmax(0)).all()
-    frame, nothing = parser.portrait(seen), np.zeros_like(seen)
+    assert (compositing.compose_mask((100, 200), [View(scaling(1), seen)], []) == seen.argmax(0)).all()
+    frame, nothing = alignment.estimate_alignment(seen), np.zeros_like(seen)
     nothing[Region.BACKGROUND] = 1
-    cut = np.stack([parser.cut_out(region, frame, 128) for region in seen])
-    closer = parser.paint((100, 200), [View(scaled(1), nothing)], [View(frame, cut)])
+    cut = np.stack([alignment.warp_crop(region, frame, 128) for region in seen])
+    closer = compositing.compose_mask((100, 200), [View(scaling(1), nothing)], [View(frame, cut)])
     for region in (Region.R_EYE, Region.L_EYE, Region.NOSE, Region.U_LIP):
         from_afar, from_near = (np.argwhere(ids == region).mean(0) for ids in (seen.argmax(0), closer))
         assert from_near == pytest.approx(from_afar, abs=0.5)
@@ -172,7 +177,7 @@ def test_the_mask_lies_where_the_regions_were_seen():
 def test_regions_are_measured_in_the_pictures_pixels():
     crop = masks((Region.SKIN, (100, 50), 40), (Region.NOSE, (60, 40), 10))
     matrix = np.array([(0.5, 0, 10.0), (0, 0.5, -5.0)])  # from the picture to the crop
-    nose = parser.shapes(crop, matrix, (300, 400))["nose"]
+    nose = regions.region_shapes(crop, matrix, (300, 400))["nose"]
     assert nose.centroid == pytest.approx((100, 90))
     assert nose.area == 4 * (crop[Region.NOSE] > 0).sum()
     assert [*nose.contour.min(0), *nose.contour.max(0)] == pytest.approx((79, 69, 121, 111), abs=2.1)
@@ -180,28 +185,28 @@ def test_regions_are_measured_in_the_pictures_pixels():
 
 def test_regions_end_where_the_picture_does():
     crop, matrix = masks((Region.SKIN, (100, 50), 40)), np.array([(1, 0, 0.0), (0, 1, 0.0)])
-    skin = parser.shapes(crop, matrix, (50, 200))["skin"]
+    skin = regions.region_shapes(crop, matrix, (50, 200))["skin"]
     assert skin.contour[:, 1].max() == pytest.approx(49.5, abs=0.1)
     assert skin.area == crop[Region.SKIN, :50].sum()
-    assert "skin" not in parser.shapes(crop, matrix, (100, 50))
+    assert "skin" not in regions.region_shapes(crop, matrix, (100, 50))
 
 
 @pytest.mark.parametrize("side", [1280, 1536, 3000])
 def test_what_the_parser_saw_of_a_large_picture_is_what_is_drawn(side, monkeypatch):
     ids = np.random.default_rng(0).integers(0, len(CLASSES), (parser.LONGEST, 64), np.uint8)
     regions = (np.arange(len(CLASSES))[:, None, None] == ids).astype(np.float32)
-    mask = parser.paint((side, side // 16), [View(scaled(parser.LONGEST / side), regions)], [])
+    mask = compositing.compose_mask((side, side // 16), [View(scaling(parser.LONGEST / side), regions)], [])
     assert mask.shape == (side, side // 16)
     drawn = []
-    monkeypatch.setattr(overlay, "blend", lambda image, seen: drawn.append(seen) or image)
-    overlay.draw(np.zeros((*mask.shape, 3), np.uint8), parser.Parse(mask, []))
+    monkeypatch.setattr(drawing, "blend", lambda image, seen: drawn.append(seen) or image)
+    drawing.draw(np.zeros((*mask.shape, 3), np.uint8), types.Parse(mask, []))
     assert (drawn[0] == ids[:, : drawn[0].shape[1]]).all()
 
 
 def test_overlap_is_the_share_of_the_smaller_box():
     big, small, far = np.array([0, 0, 10, 10.0]), np.array([5, 5, 9, 15.0]), np.array([20, 20, 30, 30.0])
-    assert parser.overlap(big, small) == pytest.approx(0.5)
-    assert parser.overlap(big, far) == 0
+    assert geometry.box_iom(big, small) == pytest.approx(0.5)
+    assert geometry.box_iom(big, far) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (300, 7), (64, 64), (133, 217)])
@@ -253,7 +258,7 @@ def test_portraits_are_found_and_measured(taught):
 def test_lying_faces_are_found(taught, turns):
     image, points = portraits(1)[0]
     faces = taught([np.ascontiguousarray(np.rot90(image, turns))])[0].faces
-    truth = apply(parser.quarter_turns(*image.shape[:2], turns), points)
+    truth = apply(geometry.quarter_turns(*image.shape[:2], turns), points)
     size = np.linalg.norm(points[36] - points[45])
     assert min(np.linalg.norm(found.points - truth, axis=1).mean() for found in faces) < 0.15 * size
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facemark import partial_masks, synthetic
+from facemark.data import partial_masks, synthetic
 from facemark.labels import (
     BESIDE_FACE,
     BESIDE_PART,
@@ -21,7 +21,9 @@ def faces():
     """Of some starter faces, alone and without glasses: the exact masks, and the partial ones from their points."""
     drawn = [one for one in map(synthetic.draw, range(30)) if len(one.points) == 1 and (one.mask != Region.EYE_G).all()]
     exact = np.concatenate([one.mask.ravel() for one in drawn])
-    made = np.concatenate([partial_masks.draw(one.points[0].astype(float), one.mask.shape).ravel() for one in drawn])
+    made = np.concatenate(
+        [partial_masks.draw_partial_mask(one.points[0].astype(float), one.mask.shape).ravel() for one in drawn]
+    )
     return exact, made
 
 
@@ -55,7 +57,10 @@ def test_a_mirrored_face_has_a_mirrored_mask():
     points = drawn.points[0].astype(float)
     height, width = drawn.mask.shape
     mirrored = points[FLIP_POINTS] * (-1, 1) + (width - 1, 0)
-    one, other = partial_masks.draw(mirrored, (height, width)), mirror(partial_masks.draw(points, (height, width)))
+    one, other = (
+        partial_masks.draw_partial_mask(mirrored, (height, width)),
+        mirror(partial_masks.draw_partial_mask(points, (height, width))),
+    )
     assert (one == other).mean() > 0.995
 
 
@@ -64,24 +69,24 @@ def test_what_is_far_from_the_face_is_cut_off():
     image[120, 250] = 255
     points = np.linspace((200, 100), (240, 140), 68)
     points[30] = (250, 120)
-    cut, moved = partial_masks.around(image, points)
+    cut, moved = partial_masks.crop_context(image, points)
     x, y = moved[30].astype(int)
     assert cut[y, x, 0] == 255
     assert cut.shape == (150, 150, 3)
-    assert partial_masks.around(image[:130, :260], points)[0].shape == (85, 110, 3)
+    assert partial_masks.crop_context(image[:130, :260], points)[0].shape == (85, 110, 3)
 
 
 def test_a_face_beyond_the_picture_is_no_fault():
     points = synthetic.draw(3).points[0].astype(float)
-    assert (partial_masks.draw(points + 10_000, (40, 50)) == IGNORE).all()
-    assert partial_masks.draw(points - 60, (40, 50)).shape == (40, 50)
+    assert (partial_masks.draw_partial_mask(points + 10_000, (40, 50)) == IGNORE).all()
+    assert partial_masks.draw_partial_mask(points - 60, (40, 50)).shape == (40, 50)
 
 
 def test_a_large_face_has_the_same_regions():
     drawn = synthetic.draw(3)
     points, (height, width) = drawn.points[0].astype(float), drawn.mask.shape
     times = partial_masks.LARGE // max(height, width) + 1
-    large = partial_masks.draw(times * (points + 0.5) - 0.5, (times * height, times * width))
+    large = partial_masks.draw_partial_mask(times * (points + 0.5) - 0.5, (times * height, times * width))
     assert max(large.shape) > partial_masks.LARGE
-    small = partial_masks.draw(points, (height, width))
+    small = partial_masks.draw_partial_mask(points, (height, width))
     assert (large[times // 2 :: times, times // 2 :: times] == small).mean() > 0.97

@@ -14,9 +14,9 @@ import pandas as pd
 import yaml
 from clone import ROOT, TINY
 
-from facemark import synthetic
+from facemark.data import synthetic
+from facemark.mlops.tracking import flatten
 from facemark.settings import load_params
-from facemark.tracking import flatten
 
 STAGES = ("prepare@starter", "train", "calibrate", "evaluate", "archive")
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facemark import synthetic
-from facemark.datasets import Sample, read_image, read_index, read_mask, read_points, write_points
+from facemark.data import synthetic
+from facemark.data.copies import is_large
+from facemark.data.samples import Sample, read_mask, read_points, write_points
+from facemark.data.splits import assign_splits, class_weights, read_index
+from facemark.data.validation import is_mirrored, swapped_pairs, validate_sample
+from facemark.images import read_image
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import class_weights, faults, large, mirrored, prepare, split, swapped_pairs
+from facemark.stages.prepare import prepare
 
 
 def face(turn: int = 0) -> np.ndarray:
@@ -109,7 +113,9 @@ def test_ignored_pixels_are_no_fault(folder):
     mask = face()
     mask[:5] = 255
     write("ignore", mask)
-    assert faults(Sample(root / "train/images/ignore.jpg", root / "train/labels/ignore.png", None, "train")) == []
+    assert (
+        validate_sample(Sample(root / "train/images/ignore.jpg", root / "train/labels/ignore.png", None, "train")) == []
+    )
 
 
 def test_faces_with_points_alone_are_listed_without_masks(tmp_path):
@@ -131,15 +137,15 @@ def samples(count, name=None):
 
 
 def test_split_has_the_asked_shares_and_is_stable():
-    drawn = split(samples(4000), Splits(val=0.1, test=0.2), seed=3)
+    drawn = assign_splits(samples(4000), Splits(val=0.1, test=0.2), seed=3)
     share = {name: sum(s.split == name for s in drawn) / 4000 for name in ("train", "val", "test")}
     assert share == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.02)
-    assert split(samples(4000)[::2], Splits(val=0.1, test=0.2), seed=3) == drawn[::2]
+    assert assign_splits(samples(4000)[::2], Splits(val=0.1, test=0.2), seed=3) == drawn[::2]
 
 
 def test_a_dataset_keeps_the_splits_it_has():
     given = samples(50, "train") + [Sample(s.image, s.mask, None, "val") for s in samples(5)]
-    drawn = split(given, Splits(val=0.5, test=0.0), seed=1)
+    drawn = assign_splits(given, Splits(val=0.5, test=0.0), seed=1)
     assert drawn == given
 
 
@@ -166,7 +172,7 @@ def test_points_beside_the_picture_are_a_fault(tmp_path):
     for x, y, sound in ((59, 39, True), (60, 39, False), (59, 40, False), (-1, 5, False)):
         points = [f"{x + dx} {y + dy}" for dx in (0, -0.5) for dy in (0, -0.5)] * 17
         (tmp_path / "face.txt").write_text("\n".join(["68", *points]))
-        found = faults(Sample(tmp_path / "face.jpg", None, tmp_path / "face.txt", "train"))
+        found = validate_sample(Sample(tmp_path / "face.jpg", None, tmp_path / "face.txt", "train"))
         assert any("outside the picture" in phrase for phrase in found) != sound
 
 
@@ -213,9 +219,9 @@ def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
 def test_pictures_with_points_stay_as_large_as_they_are(tmp_path):
     Image.new("RGB", (1300, 10)).save(tmp_path / "a.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "mask.png", None, "train")
-    assert large(sample)
+    assert is_large(sample)
     for other in ({"points": tmp_path / "a.txt"}, {"mask": None}, {"split": "val"}):
-        assert not large(replace(sample, **other))
+        assert not is_large(replace(sample, **other))
 
 
 def test_two_pictures_of_one_name_are_no_samples_but_other_files_beside_them_do_no_harm(folder, tmp_path, capsys):
@@ -249,15 +255,15 @@ def points_only(tmp_path, face: np.ndarray) -> Sample:
 def test_points_that_are_none_of_the_picture_are_told(tmp_path, spoil, phrase):
     face = synthetic.draw(0).points[0].astype(float)
     face = 40 + 120 * (face - face.min(0)) / np.ptp(face, 0).max()
-    assert faults(points_only(tmp_path, face)) == []
-    (fault,) = faults(points_only(tmp_path, spoil(face)))
+    assert validate_sample(points_only(tmp_path, face)) == []
+    (fault,) = validate_sample(points_only(tmp_path, spoil(face)))
     assert phrase in fault
 
 
 def test_a_thrown_point_swaps_no_sides():
     face = synthetic.draw(0).points[0].astype(float)
     face[[36, 48]] = (4000, 0), (0, 4000)
-    assert not mirrored(face)
+    assert not is_mirrored(face)
 
 
 def test_masks_of_no_classes_are_refused_but_not_rare_classes(folder, tmp_path):
@@ -289,4 +295,4 @@ def test_sides_of_several_people_are_not_judged_together(folder):
     root, write = folder
     frontal = np.pad(face(), ((0, 0), (0, 96)))
     write("two", np.maximum(frontal, np.pad(face(1), ((0, 0), (96, 0)))))
-    assert faults(Sample(root / "train/images/two.jpg", root / "train/labels/two.png", None, "train")) == []
+    assert validate_sample(Sample(root / "train/images/two.jpg", root / "train/labels/two.png", None, "train")) == []

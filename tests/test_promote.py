@@ -17,9 +17,10 @@ from conftest import free_port
 from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
-from facemark import registry, synthetic
 from facemark.cli import app
-from facemark.promote import compare, figures
+from facemark.data import synthetic
+from facemark.mlops import registry
+from facemark.mlops.promote import compare, figures
 from facemark.settings import Promote
 
 RULES = Promote(mean_f1=0.5, robustness=1, found=1, nme=0.1, latency=0.2)
@@ -120,7 +121,7 @@ def test_rolling_back_passes_over_what_was_rolled_back_and_ends_at_the_first(sto
     first, second, third = (client.create_model_version(registry.NAME, str(tmp_path)) for _ in range(3))
     registry.tag(second, {"replaced": "1", "weights.md5": "b"})
     registry.tag(third, {"replaced": "2"})
-    registry.name(third, registry.CHAMPION)
+    registry.set_alias(third, registry.CHAMPION)
     assert [registry.roll_back()[1].version for _ in range(2)] == [second.version, first.version]
     with pytest.raises(LookupError, match="none before it"):
         registry.roll_back()
@@ -178,7 +179,7 @@ def test_a_worse_model_is_refused_over_http(clone, server, released):
         registry.log_model(*released, "9.9.9")
     better = registry.register(made.info.run_id)
     registry.tag(better, {"replaced": "1"})
-    registry.name(better, registry.CHAMPION)
+    registry.set_alias(better, registry.CHAMPION)
     said = run("facemark", "promote", expect=1)
     assert "version 1 was not promoted, version 2 stays champion: mean_f1 goes from" in said
     assert champion() == "2"

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from facemark import release
-from facemark.release import worse
+from facemark.mlops import release
+from facemark.mlops.release import worse
 
 
 def figures(f1: float, auc: float, split: str = "val") -> dict:

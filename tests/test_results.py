@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemark.datasets import read_mask
-from facemark.datasets.pts300w import read_points
-from facemark.inputs import Shot, Source, find
-from facemark.parser import Face, Parse
-from facemark.results import COLUMNS, Results, pts
-from facemark.video import Writer
+from facemark.data.formats.pts300w import read_points
+from facemark.data.samples import read_mask
+from facemark.inference.types import Face, Parse
+from facemark.io.inputs import Shot, Source, find_sources
+from facemark.io.video import Writer
+from facemark.io.writers import COLUMNS, Results, pts
 
 MODEL = {"name": "facemark"}
 FAIL = pytest.fail
@@ -27,7 +27,7 @@ def face(seed: int) -> Face:
 
 
 def shot(path, frame: int | None = None) -> Shot:
-    (source,) = find(str(path))
+    (source,) = find_sources(str(path))
     return Shot(source, np.zeros((100, 100, 3), np.uint8), frame, None if frame is None else frame / 25)
 
 
@@ -93,14 +93,14 @@ def test_json_says_where_an_answer_belongs(photo, parse, capsys):
 def test_nothing_is_written_over_what_was_read(tmp_path, photo, parse):
     before = photo.read_bytes()
     told = []
-    with Results(find(str(tmp_path)), MODEL, told.append, out=tmp_path) as results:
+    with Results(find_sources(str(tmp_path)), MODEL, told.append, out=tmp_path) as results:
         results.add(shot(photo), parse, [0, 1])
     assert len(told) == 1 and "is an input" in told[0]
     assert photo.read_bytes() == before
 
 
 def test_nor_over_another_result(tmp_path, parse):
-    sources = [Source(tmp_path / folder / "photo.jpg", find("photo.jpg")[0].name) for folder in "ab"]
+    sources = [Source(tmp_path / folder / "photo.jpg", find_sources("photo.jpg")[0].name) for folder in "ab"]
     told = []
     with Results(sources, MODEL, told.append, points=tmp_path / "pts") as results:
         for source in sources:
@@ -153,7 +153,7 @@ def test_a_video_whose_name_is_taken_is_told_once(tmp_path, parse):
         writer.write(np.zeros((100, 100, 3), np.uint8))
     writer.close()
     shutil.copy(tmp_path / "clip.mp4", tmp_path / "clip.mov")
-    first, second = find(str(tmp_path))
+    first, second = find_sources(str(tmp_path))
     told = []
     with Results([], MODEL, told.append, points=tmp_path / "pts", out=tmp_path / "drawn") as results:
         for each in (*first.shots(), *second.shots()):

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facemark import cli, partial_masks, self_training, synthetic
-from facemark.datasets import folder_samples, landmarks68, read_image, read_mask, read_points
+from facemark import cli
+from facemark.data import partial_masks, synthetic
+from facemark.data.formats import landmarks68
+from facemark.data.samples import folder_samples, read_mask, read_points
+from facemark.data.splits import assign_splits
+from facemark.datatools import pseudo_labels
+from facemark.datatools.pseudo_labels import MIN_PROBABILITY
+from facemark.images import read_image
+from facemark.inference.parser import FaceParser
 from facemark.labels import BESIDE_FACE, BESIDE_PART, CLASSES, IGNORE, Region
-from facemark.parser import FaceParser
-from facemark.self_training import SURE
 from facemark.settings import load_params
-from facemark.stages.prepare import split
 
 
 def regions(classes: np.ndarray, probability: float) -> np.ndarray:
@@ -32,14 +36,14 @@ def regions(classes: np.ndarray, probability: float) -> np.ndarray:
     ],
 )
 def test_the_parser_says_only_what_the_points_leave_open(told, said, learned):
-    filled = self_training.fill(np.full((1, 1), told, np.uint8), regions(np.array([[said]]), 0.99))
+    filled = pseudo_labels.fill_mask(np.full((1, 1), told, np.uint8), regions(np.array([[said]]), 0.99))
     assert filled == [[learned]]
     assert filled.dtype == np.uint8
 
 
 def test_what_the_parser_doubts_stays_open():
     partial = np.array([[IGNORE, BESIDE_FACE, Region.NOSE]], np.uint8)
-    filled = self_training.fill(partial, regions(np.full((1, 3), Region.HAIR), SURE - 0.01))
+    filled = pseudo_labels.fill_mask(partial, regions(np.full((1, 3), Region.HAIR), MIN_PROBABILITY - 0.01))
     assert (filled == partial).all()
 
 
@@ -67,9 +71,9 @@ def test_filled_masks_tell_more_than_the_points_and_little_that_is_wrong(release
     told, added, right = 0, 0, 0
     for sample, points in zip(written, alone, strict=True):
         face, image = read_points(points)[0].astype(float), read_image(folder / f"train/images/{points.stem}.jpg")
-        exact, _ = partial_masks.around(read_mask(folder / f"train/labels/{points.stem}.png"), face)
-        cut, moved = partial_masks.around(image, face)
-        partial, mask = partial_masks.draw(moved, cut.shape[:2]), read_mask(sample.mask)
+        exact, _ = partial_masks.crop_context(read_mask(folder / f"train/labels/{points.stem}.png"), face)
+        cut, moved = partial_masks.crop_context(image, face)
+        partial, mask = partial_masks.draw_partial_mask(moved, cut.shape[:2]), read_mask(sample.mask)
         assert (mask == partial)[partial < len(CLASSES)].all()
         new = (partial >= len(CLASSES)) & (mask < len(CLASSES))
         told, added = told + (partial < len(CLASSES)).sum(), added + new.sum()
@@ -82,7 +86,9 @@ def test_no_face_is_filled_in_that_prepare_would_draw_for_validation(released, f
     shutil.copytree(folder / "train", tmp_path / "faces" / "train")
     sound = [sample for sample in landmarks68.samples(tmp_path / "faces") if len(read_points(sample.points)) == 1]
     prepare = load_params().prepare
-    trained = [sample.image.stem for sample in split(sound, prepare.splits, prepare.seed) if sample.split == "train"]
+    trained = [
+        sample.image.stem for sample in assign_splits(sound, prepare.splits, prepare.seed) if sample.split == "train"
+    ]
     for options, expected in (((), trained), (("--undrawn",), [sample.image.stem for sample in sound])):
         out = tmp_path / f"filled{len(options)}"
         assert fill(tmp_path / "faces", out, "landmarks68", *options).exit_code == 0
@@ -92,11 +98,11 @@ def test_no_face_is_filled_in_that_prepare_would_draw_for_validation(released, f
 
 def test_a_face_that_the_parser_does_not_find_stays_as_its_points_draw_it(released):
     drawn = synthetic.draw(2)
-    partial = partial_masks.draw(drawn.points[0].astype(float), drawn.mask.shape)
+    partial = partial_masks.draw_partial_mask(drawn.points[0].astype(float), drawn.mask.shape)
     parser = FaceParser(*released)
-    _, mask = self_training.filled(drawn.image, partial, drawn.points[0], parser)
+    _, mask = pseudo_labels.pseudo_label(drawn.image, partial, drawn.points[0], parser)
     assert (mask != partial).any()
-    _, mask = self_training.filled(drawn.image, partial, drawn.points[0] + 500, parser)
+    _, mask = pseudo_labels.pseudo_label(drawn.image, partial, drawn.points[0] + 500, parser)
     assert (mask == partial).all()
 
 

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import synthetic
-from facemark.datasets import folder_samples, read_image, read_mask, read_points
+from facemark.data import synthetic
+from facemark.data.samples import folder_samples, read_mask, read_points
+from facemark.images import read_image
 from facemark.labels import (
     CLASSES,
     COLORS,

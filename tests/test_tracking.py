@@ -9,7 +9,7 @@ import mlflow
 import pytest
 import yaml
 
-from facemark import tracking
+from facemark.mlops import tracking
 
 PARAMS = {
     "prepare": {"datasets": {"starter": {"format": "starter"}}},

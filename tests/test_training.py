@@ -11,13 +11,20 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
-from facemark import model, registry, synthetic, transforms
-from facemark.datasets import Sample, read_image
+from facemark import settings
+from facemark.data import synthetic, transforms
+from facemark.data.samples import Sample
+from facemark.images import read_image
 from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
-from facemark.model import ParsingNet
+from facemark.mlops import registry
+from facemark.models import bundle, unet
+from facemark.models.unet import ParsingNet
 from facemark.settings import Phase, Train, load_params
-from facemark.stages.train import curves, fingerprint, write
-from facemark.training import FaceData, Faces, ParsingTask, phase_at, repeated, trainer
+from facemark.stages.train import curves, write
+from facemark.training import trainer
+from facemark.training.datamodule import FaceDataModule, FaceDataset, phase_at, repeat_factor_sample
+from facemark.training.task import ParsingTask
+from facemark.training.trainer import create_trainer, fingerprint
 
 
 @pytest.fixture
@@ -42,14 +49,14 @@ def settings(**changes) -> Train:
 
 def test_faces_are_uint8_of_the_asked_size(samples):
     for epoch in (None, 0):
-        image, mask = Faces(samples, 64, seed=1, epoch=epoch)[0]
+        image, mask = FaceDataset(samples, 64, seed=1, epoch=epoch)[0]
         assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 64, 64))
         assert (mask.dtype, tuple(mask.shape)) == (torch.uint8, (64, 64))
 
 
 def test_augmentation_depends_on_seed_epoch_and_picture_alone(samples):
     def image(seed, epoch):
-        return Faces(samples, 64, seed, epoch)[1][0]
+        return FaceDataset(samples, 64, seed, epoch)[1][0]
 
     assert torch.equal(image(1, 5), image(1, 5))
     assert not torch.equal(image(1, 5), image(1, 6))
@@ -67,9 +74,9 @@ def test_an_interruption_changes_nothing(samples, tmp_path):
         """The weights after a training, or after what of it was left."""
         torch.manual_seed(0)
         task, last = ParsingTask(ParsingNet(), given, [1.0] * len(CLASSES)), folder / "last.ckpt"
-        fit = trainer(given, folder, CSVLogger(folder, name="logs"))
+        fit = create_trainer(given, folder, CSVLogger(folder, name="logs"))
         fit.callbacks += callbacks
-        fit.fit(task, FaceData(samples, samples, given), ckpt_path=last if last.exists() else None)
+        fit.fit(task, FaceDataModule(samples, samples, given), ckpt_path=last if last.exists() else None)
         return fit.current_epoch, task.network.state_dict()
 
     assert trained(tmp_path / "cut", Stop())[0] == 1
@@ -81,7 +88,7 @@ def test_an_interruption_changes_nothing(samples, tmp_path):
 
 def test_batches_hang_on_seed_and_epoch_alone(samples):
     def shown(epoch, workers=0):
-        data = FaceData(samples, samples, settings(workers=workers))
+        data = FaceDataModule(samples, samples, settings(workers=workers))
         data.trainer = SimpleNamespace(world_size=1, current_epoch=epoch)
         loader = data.train_dataloader()
         return [[int(images.sum()) for images, _ in loader] for _ in range(2)]  # Lightning may begin it twice
@@ -92,8 +99,8 @@ def test_batches_hang_on_seed_and_epoch_alone(samples):
 
 @pytest.mark.parametrize(("times", "chosen"), [(0.6, torch.float32), (1.1, torch.float32), (6, torch.bfloat16)])
 def test_bf16_is_for_processors_that_are_clearly_faster_in_it(times, chosen, monkeypatch):
-    monkeypatch.setattr(model, "product_time", {torch.float32: times, torch.bfloat16: 1}.get)
-    assert model.precision.__wrapped__("cpu") == chosen
+    monkeypatch.setattr(unet, "product_time", {torch.float32: times, torch.bfloat16: 1}.get)
+    assert trainer.training_dtype.__wrapped__("cpu") == chosen
 
 
 def test_a_plain_share_is_at_most_mirrored(samples):
@@ -102,7 +109,7 @@ def test_a_plain_share_is_at_most_mirrored(samples):
     clean = {transforms.resize(64)(image=image, mask=mask)["image"].tobytes() for image, mask in either}
     # by chance, one augmentation in ten changes nothing
     for plain, expected in ((0, 0.1), (0.5, 0.55), (0.999, 1)):
-        shown = [Faces(samples, 64, 1, epoch, plain)[i][0] for epoch in range(25) for i in range(4)]
+        shown = [FaceDataset(samples, 64, 1, epoch, plain)[i][0] for epoch in range(25) for i in range(4)]
         unchanged = [image.permute(1, 2, 0).numpy().tobytes() in clean for image in shown]
         assert np.mean(unchanged) == pytest.approx(expected, abs=0.15)
 
@@ -145,14 +152,14 @@ def test_rare_classes_come_more_often():
     few = [sample(i, "skin", "hat") for i in range(300, 400)]
     unknown = [Sample(Path("u.jpg"), None, Path("u.txt"), "train")] * 50
     # hats: 100 of 400, so √(0.81 / 0.25) = 1.8 times
-    shown = repeated(many + few + unknown, 0.81, seed=1)
+    shown = repeat_factor_sample(many + few + unknown, 0.81, seed=1)
     assert [s for s in shown if s in many or s in unknown] == many + unknown
     assert sum(s in few for s in shown) == pytest.approx(180, abs=25)
     assert set(few) <= set(shown)
-    assert repeated(many + few, 0.0, seed=1) == many + few
+    assert repeat_factor_sample(many + few, 0.0, seed=1) == many + few
     heavy = [replace(s, weight=2.5) for s in many + few]
     # 300 × 2.5 and 100 × 2.5 × 1.8
-    assert len(repeated(heavy, 0.81, seed=1)) == pytest.approx(750 + 450, abs=40)
+    assert len(repeat_factor_sample(heavy, 0.81, seed=1)) == pytest.approx(750 + 450, abs=40)
 
 
 def test_points_alone_train_the_parser_but_do_not_judge_it(samples, tmp_path):
@@ -161,9 +168,9 @@ def test_points_alone_train_the_parser_but_do_not_judge_it(samples, tmp_path):
     points = tmp_path / "face.txt"
     points.write_text("68\n" + "\n".join(f"{x} {y}" for x, y in drawn.points[0].tolist()))
     bare = Sample(tmp_path / "face.png", None, points, "train")
-    _, mask = Faces([bare], 128, seed=1)[0]
+    _, mask = FaceDataset([bare], 128, seed=1)[0]
     assert {Region.SKIN, Region.NOSE, IGNORE, BESIDE_FACE} <= set(np.unique(mask))
-    assert FaceData([bare], [bare, *samples], settings()).val == samples
+    assert FaceDataModule([bare], [bare, *samples], settings()).val == samples
 
 
 def test_necklaces_are_lent_within_a_dataset(tmp_path):
@@ -182,7 +189,7 @@ def test_necklaces_are_lent_within_a_dataset(tmp_path):
         made.append(Sample(image, file, None, "train", classes))
 
     def shown(index: int) -> int:
-        masks = [Faces(made, 64, 1, epoch)._draw(index, np.random.default_rng(epoch))[1] for epoch in range(60)]
+        masks = [FaceDataset(made, 64, 1, epoch)._draw(index, np.random.default_rng(epoch))[1] for epoch in range(60)]
         return sum((m == Region.NECK_L).any() for m in masks if m.shape == mask.shape)
 
     assert 8 < shown(1) < 30
@@ -192,8 +199,8 @@ def test_necklaces_are_lent_within_a_dataset(tmp_path):
 def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
     network = ParsingNet()
     before = [p.clone() for p in network.parameters()]
-    fit = trainer(settings(ema_decay=0.5), tmp_path / "checkpoints", [CSVLogger(tmp_path)])
-    fit.fit(ParsingTask(network, settings(), [1.0] * len(CLASSES)), FaceData(samples, samples, settings()))
+    fit = create_trainer(settings(ema_decay=0.5), tmp_path / "checkpoints", [CSVLogger(tmp_path)])
+    fit.fit(ParsingTask(network, settings(), [1.0] * len(CLASSES)), FaceDataModule(samples, samples, settings()))
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     assert {"train/loss", "val/loss", "val/mean_f1", "val/mean_f1_face"} <= fit.callback_metrics.keys()
     assert fit.callback_metrics["val/mean_f1"] > 0
@@ -204,13 +211,13 @@ def test_one_epoch_changes_the_weights_and_reports_figures(samples, tmp_path):
 def test_a_short_training_may_keep_the_statistics_it_starts_from(samples, tmp_path, statistics, moved):
     network, given = ParsingNet(), settings(norm_statistics=statistics)
     before = network.unet.encoder.bn1.running_mean.clone()
-    fit = trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
-    fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceData(samples, samples, given))
+    fit = create_trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
+    fit.fit(ParsingTask(network, given, [1.0] * len(CLASSES)), FaceDataModule(samples, samples, given))
     assert (not torch.equal(network.unet.encoder.bn1.running_mean, before)) == moved
 
 
 def test_other_code_is_another_training(tmp_path, monkeypatch):
-    shutil.copytree(registry.PACKAGE, tmp_path / "facemark")
+    shutil.copytree(settings.PACKAGE, tmp_path / "facemark")
     monkeypatch.setattr(registry, "PACKAGE", tmp_path / "facemark")
     before = fingerprint(load_params())
     with (tmp_path / "facemark/datasets/lapa.py").open("a") as file:
@@ -241,13 +248,13 @@ def test_the_best_epoch_is_one_of_the_last_phase(samples, tmp_path, monkeypatch)
     with_two = settings(phases=phases, patience=2)
     scores = iter([40, 30, 20, 10])  # each worse than the last: the first of the second phase is the best
     monkeypatch.setattr("facemark.metrics.mean_f1", lambda _: next(scores))
-    fit = trainer(with_two, tmp_path, CSVLogger(tmp_path, name="logs"))
+    fit = create_trainer(with_two, tmp_path, CSVLogger(tmp_path, name="logs"))
     task = ParsingTask(ParsingNet(), with_two, [1.0] * len(CLASSES))
-    fit.fit(task, FaceData(samples, samples, with_two))
+    fit.fit(task, FaceDataModule(samples, samples, with_two))
     best = torch.load(fit.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)["epoch"]
     assert (best, fit.current_epoch) == (2, 4)
     assert write(fit, task.network, phases, tmp_path / "logs")["best_mean_f1"] == 20
-    assert model.load(tmp_path / "model.safetensors")[1] == 32
+    assert bundle.load_network(tmp_path / "model.safetensors")[1] == 32
 
 
 def test_curves_go_on_where_a_training_was_cut_short(tmp_path):
@@ -270,8 +277,8 @@ def test_weights_survive_saving_to_half_precision(tmp_path):
     torch.manual_seed(0)
     network = ParsingNet().eval()
     next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_var.fill_(1e5)
-    model.save(network, tmp_path / "model.safetensors", size=64)
-    loaded, size = model.load(tmp_path / "model.safetensors")
+    bundle.save_network(network, tmp_path / "model.safetensors", size=64)
+    loaded, size = bundle.load_network(tmp_path / "model.safetensors")
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         one, other = network(images), loaded(images)
@@ -283,24 +290,24 @@ def test_weights_survive_saving_to_half_precision(tmp_path):
 def test_other_files_are_no_weights(tmp_path):
     (tmp_path / "noise").write_bytes(b"0" * 100)
     with pytest.raises(ValueError, match="not a safetensors file"):
-        model.load(tmp_path / "noise")
+        bundle.load_network(tmp_path / "noise")
     with pytest.raises(FileNotFoundError, match=r"dvc pull weights\.dvc"):
-        model.load(tmp_path / "nothing")
+        bundle.load_network(tmp_path / "nothing")
 
 
 def test_encoder_weights_from_a_file(tmp_path):
     encoder = ParsingNet().unet.encoder
     torch.save(encoder.state_dict(), tmp_path / "resnet50.pt")
-    started = model.build(str(tmp_path / "resnet50.pt")).unet.encoder
+    started = unet.build(str(tmp_path / "resnet50.pt")).unet.encoder
     assert torch.equal(started.conv1.weight, encoder.conv1.weight)
     torch.save({"nothing": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not the state dict of a ResNet50"):
-        model.build(str(tmp_path / "other.pt"))
+        unet.build(str(tmp_path / "other.pt"))
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(ValueError, match="not the state dict of a ResNet50"):
-        model.build(str(tmp_path / "text.pt"))
+        unet.build(str(tmp_path / "text.pt"))
     with pytest.raises(FileNotFoundError, match="no file"):
-        model.build(str(tmp_path / "missing.pt"))
+        unet.build(str(tmp_path / "missing.pt"))
 
 
 def test_statistics_of_nothing_cannot_be_kept(tmp_path):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark import transforms
+from facemark.data import transforms
 from facemark.geometry import centroid
 from facemark.labels import IGNORE, Region
 
@@ -80,7 +80,7 @@ def test_compose_shows_people_at_a_tenth_to_most_of_the_picture():
     person = np.full((50, 50, 3), 200, np.uint8), np.full((50, 50), Region.SKIN, np.uint8)
     shares = []
     for seed in range(40):
-        image, mask = transforms.compose([person], 100, np.random.default_rng(seed))
+        image, mask = transforms.compose_group([person], 100, np.random.default_rng(seed))
         assert image.shape == (100, 100, 3)
         assert set(np.unique(mask)) <= {Region.BACKGROUND, Region.SKIN}
         assert abs(image[mask == Region.SKIN].mean() - 200) < 12
@@ -103,7 +103,7 @@ def test_a_necklace_moves_with_the_face_and_hangs_behind_hair():
     giver, (image, mask) = person(50), person(100, x=40)
     image, mask = image[:70], mask[:70]
     giver[1][48:52, 30:50], giver[0][48:52, 30:50] = Region.NECK_L, 80
-    worn, regions = transforms.wear(image, mask, giver)
+    worn, regions = transforms.paste_necklace(image, mask, giver)
     rows, columns = np.nonzero(regions == Region.NECK_L)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (48, 51, 44, 59)
     assert (worn[regions == Region.NECK_L] == 160).all()  # a face twice as bright lights it twice as much
@@ -122,7 +122,7 @@ def test_who_stands_in_a_group_lends_and_borrows_nothing():
 
     def lent(borrower: transforms.Pair, giver: transforms.Pair) -> bool:
         image, mask = borrower
-        _, regions = transforms.wear(image, np.where(mask == Region.NECK_L, Region.NECK, mask), giver)
+        _, regions = transforms.paste_necklace(image, np.where(mask == Region.NECK_L, Region.NECK, mask), giver)
         return bool((regions == Region.NECK_L).any())
 
     assert lent(one, one)
@@ -132,7 +132,7 @@ def test_who_stands_in_a_group_lends_and_borrows_nothing():
 def test_a_necklace_grows_with_the_face():
     giver, large = person(50), tuple(np.repeat(np.repeat(a, 2, 0), 2, 1) for a in person(50))
     giver[1][48:52, 30:50] = Region.NECK_L
-    _, regions = transforms.wear(*large, giver)
+    _, regions = transforms.paste_necklace(*large, giver)
     rows, columns = np.nonzero(regions == Region.NECK_L)
     assert np.abs(np.array([rows.min(), rows.max(), columns.min(), columns.max()]) - (96, 103, 68, 99)).max() <= 1
 
@@ -143,7 +143,7 @@ def test_who_shows_no_neck_or_no_face_gets_no_necklace(lacking, other):
     giver, (image, mask) = person(50), person(100)
     giver[1][48:52, 30:50] = Region.NECK_L
     mask[(mask == lacking) | ((lacking == Region.SKIN) & (mask == Region.NOSE))] = other
-    worn, regions = transforms.wear(image, mask, giver)
+    worn, regions = transforms.paste_necklace(image, mask, giver)
     assert (worn == image).all()
     assert (regions == mask).all()
 
@@ -151,7 +151,7 @@ def test_who_shows_no_neck_or_no_face_gets_no_necklace(lacking, other):
 def test_a_board_is_background_and_changes_nothing_beside_it():
     image, mask = np.full((90, 90, 3), 7, np.uint8), np.full((90, 90), Region.HAIR, np.uint8)
     mask[30:60, 30:60] = Region.SKIN
-    drawn = [transforms.cover(image, mask, np.random.default_rng(i)) for i in range(40)]
+    drawn = [transforms.add_occluder(image, mask, np.random.default_rng(i)) for i in range(40)]
     for covered, regions in drawn:
         changed = (covered != image).any(-1)
         assert (regions[changed] == Region.BACKGROUND).all()
@@ -163,6 +163,6 @@ def test_a_board_is_background_and_changes_nothing_beside_it():
 
 def test_where_there_is_no_face_there_is_no_board():
     image, mask = np.full((9, 9, 3), 7, np.uint8), np.full((9, 9), IGNORE, np.uint8)
-    covered, regions = transforms.cover(image, mask, np.random.default_rng(0))
+    covered, regions = transforms.add_occluder(image, mask, np.random.default_rng(0))
     assert (covered == image).all()
     assert (regions == mask).all()

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facemark.parser import Face
-from facemark.video import Follower, OneEuro, Video, Writer
+from facemark.inference.types import Face
+from facemark.io.video import Follower, OneEuro, Video, Writer
 
 
 def face(x: float, y: float = 50.0, side: float = 40.0) -> Face:

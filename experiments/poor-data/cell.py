@@ -19,7 +19,8 @@ import yaml
 from faces import TESTS, Face, listed, load, tests
 from methods import Direct, Settings, fit, precision, predict
 
-from facemark import metrics, tracking
+from facemark.evaluation import metrics
+from facemark.mlops import tracking
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -14,13 +14,15 @@ import torch
 from rich.progress import track
 from torch.utils.data import Dataset
 
-from facemark.damage import LONGEST, board, damage
-from facemark.datasets import Sample, landmarks68, read_image, read_points
-from facemark.geometry import apply, rescaled
+from facemark.data.formats import landmarks68
+from facemark.data.partial_masks import crop_context
+from facemark.data.samples import Sample, read_points
+from facemark.evaluation.corruptions import CORRUPTION_SIDE, corrupt, occlude_half
+from facemark.geometry import apply, rescale
+from facemark.images import read_image
+from facemark.inference.alignment import warp_crop
+from facemark.inference.landmarks import flip_landmarks
 from facemark.labels import FLIP_POINTS
-from facemark.landmarks import mirrored
-from facemark.parser import cut_out
-from facemark.partial_masks import around
 
 ROOM = 1.35
 """Side of a crop, in sizes of the face's points."""
@@ -51,8 +53,8 @@ def load(samples: list[Sample]) -> list[Face]:
     faces = []
     for sample in track(samples, "reading faces"):
         points = max(read_points(sample.points).astype(float), key=lambda face: np.ptp(face, 0).max())
-        image, points = around(read_image(sample.image), points)
-        image, _, points = rescaled(image, image[..., 0], points, min(1, LONGEST / max(image.shape)))
+        image, points = crop_context(read_image(sample.image), points)
+        image, _, points = rescale(image, image[..., 0], points, min(1, CORRUPTION_SIDE / max(image.shape)))
         faces.append(Face(image, points))
     return faces
 
@@ -114,10 +116,10 @@ class Lessons(Dataset):
         which, rng = self.order[index], np.random.default_rng((self.seed, index))
         face, known = self.faces[which], self.known[which]
         matrix = askew(face.points, rng)
-        image = light(int(rng.integers(2**31)))(image=cut_out(face.image, matrix, self.size))["image"]
+        image = light(int(rng.integers(2**31)))(image=warp_crop(face.image, matrix, self.size))["image"]
         points = apply(matrix, self.labels[which])
         if rng.random() < 0.5:
-            image, points, known = image[:, ::-1], mirrored(points), known[FLIP_POINTS]
+            image, points, known = image[:, ::-1], flip_landmarks(points), known[FLIP_POINTS]
         image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         return image, torch.as_tensor(self.target(points, known))
 
@@ -129,11 +131,11 @@ def tests(faces: list[Face], name: str, size: int) -> tuple[torch.Tensor, np.nda
     for face in faces:
         image, matrix = face.image, askew(face.points, rng, TEST_JITTER)
         if name in ("blur", "darkness"):
-            image = damage(name, image, image[..., 0], face.points[None])[0]
+            image = corrupt(name, image, image[..., 0], face.points[None])[0]
         elif name == "occlusion":
-            image = board(image, face.points)
+            image = occlude_half(image, face.points)
         elif name == "rotation":
             matrix = frame(face.points, ROTATION)
-        images.append(cut_out(image, matrix, size))
+        images.append(warp_crop(image, matrix, size))
         frames.append(matrix)
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), np.stack(frames)

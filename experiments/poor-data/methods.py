@@ -18,14 +18,16 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 from torch.utils.data import DataLoader
 
-from facemark import model
+from facemark.data.outliers import correct_points
+from facemark.data.partial_masks import draw_partial_mask
 from facemark.geometry import apply, invert
+from facemark.inference.landmarks import LandmarkModel, feature_maps, flip_landmarks
 from facemark.labels import CLASSES, FLIP_POINTS, IGNORE
-from facemark.landmarks import LandmarkModel, mirrored, readable
-from facemark.misfits import mended
-from facemark.model import ParsingNet
-from facemark.partial_masks import draw
-from facemark.training import ParsingTask, keep_memory
+from facemark.models import unet
+from facemark.models.unet import ParsingNet
+from facemark.training import trainer
+from facemark.training.task import ParsingTask
+from facemark.training.trainer import keep_memory
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SPREAD, WINDOW = 0.025, 0.12
@@ -84,13 +86,13 @@ class Parsing:
 
     def __init__(self, _: np.ndarray, size: int):
         self.size = size
-        self.task = ParsingTask(model.build(), None, [1.0] * len(CLASSES)).to(DEVICE)
+        self.task = ParsingTask(unet.build(), None, [1.0] * len(CLASSES)).to(DEVICE)
         self.network = self.task.network
 
     def target(self, points: np.ndarray, known: np.ndarray) -> np.ndarray:
         """The mask that the labels tell of; around a missing label it says nothing."""
         pixels = self.size * points - 0.5
-        mask = draw(pixels, (self.size, self.size))
+        mask = draw_partial_mask(pixels, (self.size, self.size))
         if not known.all():
             rows, columns = np.indices(mask.shape)
             distances = (columns[..., None] - pixels[:, 0]) ** 2 + (rows[..., None] - pixels[:, 1]) ** 2
@@ -111,12 +113,12 @@ class Parsing:
         for images, told in views(faces, labels, known, settings, seed):
             with inference():
                 regions = self.regions(images.to(DEVICE))
-            pairs += [(readable(r), p) for r, p in zip(regions, told[..., :2].numpy(), strict=True)]
+            pairs += [(feature_maps(r), p) for r, p in zip(regions, told[..., :2].numpy(), strict=True)]
         self.landmarks = LandmarkModel.blank(np.array([points for _, points in pairs])).learn(pairs, seed)
 
     def points(self, images: torch.Tensor) -> np.ndarray:
         """Points N × 68 × 2."""
-        return np.array([self.landmarks.place(readable(r))[0] for r in self.regions(images)])
+        return np.array([self.landmarks.place(feature_maps(r))[0] for r in self.regions(images)])
 
 
 def second_fit(rows: np.ndarray, lacks: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -147,7 +149,7 @@ class Direct:
         found, told = np.concatenate(found), np.concatenate(told)
         points, there, which = told[..., :2], told[..., 2] > 0, lessons.dataset.order
         self.shapes = LandmarkModel.blank(points)
-        found, points = (np.concatenate([each, mirrored(each)]) for each in (found, points))
+        found, points = (np.concatenate([each, flip_landmarks(each)]) for each in (found, points))
         there, which = np.concatenate([there, there[:, FLIP_POINTS]]), np.tile(which, 2)
         rows, lacks = self._rows(found), points - found
         fits = [second_fit(rows[some], lacks[some, i], which[some]) for i, some in enumerate(there.T)]
@@ -237,7 +239,7 @@ Mend = Callable[[np.ndarray], np.ndarray]
 
 def precision() -> torch.dtype:
     """The number format of the networks: on a GPU bf16, which needs no scaling of gradients."""
-    return torch.bfloat16 if DEVICE == "cuda" else model.precision(DEVICE)
+    return torch.bfloat16 if DEVICE == "cuda" else trainer.training_dtype(DEVICE)
 
 
 def mixed() -> torch.autocast:
@@ -267,7 +269,7 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     torch.manual_seed(seed)
     keep_memory()
     known = np.isfinite(labels).all(-1)
-    labels = mended(labels)[0] if known.all() else labels
+    labels = correct_points(labels)[0] if known.all() else labels
     frames = np.array([frame(face.points) for face in faces])
     shapes = filled(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
     labels = np.array([apply(invert(matrix), shape) for matrix, shape in zip(frames, shapes, strict=True)])

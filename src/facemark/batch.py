@@ -32,11 +32,12 @@ import pyarrow.parquet as pq
 import torch
 from pyarrow import fs
 
-import facemark
-from facemark import answer, images
-from facemark.landmarks import LandmarkModel
-from facemark.model import load
-from facemark.parser import FaceParser
+from facemark import images
+from facemark.inference.landmarks import LandmarkModel
+from facemark.inference.parser import FaceParser
+from facemark.io import response
+from facemark.models.bundle import ModelBundle
+from facemark.settings import PACKAGE
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data warns of what it does itself
@@ -65,6 +66,8 @@ ERRORS = pa.schema([("path", pa.string()), ("model", pa.string()), ("type", pa.s
 """Of each picture that could not be parsed: why."""
 ANSWER = pa.unify_schemas([ROWS, ERRORS])
 """What workers answer: of either table, with nothing in the columns of the other."""
+MODEL = "model"
+"""Folder of the bundle, where it is sent to other machines."""
 PART, SECONDS = 1000, 60
 """A file is written when it has so many rows, or when the last one is so long ago."""
 BLOCK = 64
@@ -161,11 +164,11 @@ class Target:
 class Worker:
     """Parses pictures, each on one core, reading the next one meanwhile."""
 
-    def __init__(self, model: tuple[Path, Path], name: str, files: fs.FileSystem, prefix: str):
+    def __init__(self, model: Path, name: str, files: fs.FileSystem, prefix: str):
         """Load the model; ``prefix`` goes before the paths in the answers."""
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self.parser = FaceParser(*model)
+        self.parser = FaceParser(model)
         self.name, self.files, self.prefix = name, files, prefix
         self.readers = ThreadPoolExecutor(1)
 
@@ -189,7 +192,7 @@ class Worker:
         try:
             image = images.decode(data.result(), max_bytes=len(data.result()))
             (parse,) = self.parser([image])
-            found = answer.answer(parse, answer.Options(mask="rle"), {})
+            found = response.encode_response(parse, response.Options(mask="rle"), {})
         except Exception as error:  # whatever is wrong with one of millions, the others go on
             return {"type": type(error).__name__, "message": str(error)}
         faces = [
@@ -202,7 +205,7 @@ class Worker:
 def parse(
     source: str,
     target: str,
-    model: tuple[Path, Path],
+    model: Path,
     workers: int | None = None,
     address: str = "local",
     started: Callable[[int], None] = lambda count: None,
@@ -214,7 +217,7 @@ def parse(
     Args:
         source: a folder, or ``s3://bucket/prefix``.
         target: likewise.
-        model: the files of the weights and of the landmark model.
+        model: folder of the bundle.
         workers: one for each GPU, or where there is none for each core, by default.
         address: of a Ray cluster; ``local`` starts Ray here and ends it.
         started: is told once how many pictures are to be parsed.
@@ -225,10 +228,11 @@ def parse(
         ValueError, OSError: there are no pictures, or the model or the target is not what it should be.
         ray.exceptions.RayError: the cluster failed; what was parsed has been written.
     """
-    weights, landmarks = model
-    load(weights)  # says here what is wrong with the files
-    LandmarkModel.load(landmarks)
-    name = hashlib.sha256(b"".join(file.read_bytes() for file in model)).hexdigest()[:16]
+    bundle = ModelBundle.open(model)
+    bundle.network()  # says here what is wrong with the files
+    LandmarkModel.load(bundle.landmarks)
+    files = (bundle.weights, bundle.landmarks)
+    name = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     files, root, prefix = place(source)
     listed = pictures(files, root)
     out = Target(target, name)
@@ -249,8 +253,8 @@ def parse(
 
 
 @contextmanager
-def connected(address: str, workers: int | None, model: tuple[Path, Path]) -> Iterator[tuple[Path, Path]]:
-    """Start Ray here or join a cluster; yields the files of the model as its workers find them."""
+def connected(address: str, workers: int | None, model: Path) -> Iterator[Path]:
+    """Start Ray here or join a cluster; yields the model's folder as its workers find it."""
     import ray
 
     quiet = {"logging_level": "error", "log_to_driver": False}
@@ -258,25 +262,22 @@ def connected(address: str, workers: int | None, model: tuple[Path, Path]) -> It
     try:
         if address == "local":
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
-            yield tuple(file.absolute() for file in model)
+            yield model.absolute()
         else:
             with TemporaryDirectory() as folder:  # its machines have what Facemark needs, not Facemark nor the model
-                names = tuple(Path(shutil.copy(file, folder)).name for file in model)
-                package = str(Path(facemark.__file__).parent)
-                ray.init(address, runtime_env={"py_modules": [package], "working_dir": folder}, **quiet)
-                yield tuple(map(Path, names))
+                shutil.copytree(model, Path(folder, MODEL))
+                ray.init(address, runtime_env={"py_modules": [str(PACKAGE)], "working_dir": folder}, **quiet)
+                yield Path(MODEL)
     finally:
         ray.shutdown()
 
 
-def answers(
-    paths: list[str], model: tuple[Path, Path], others: tuple, workers: int | None, address: str
-) -> Iterator[pa.Table]:
+def answers(paths: list[str], model: Path, others: tuple, workers: int | None, address: str) -> Iterator[pa.Table]:
     """Yield the answers of Ray's workers, tables of :data:`ANSWER`, as they come."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext, from_arrow
 
-    with connected(address, workers, model) as files:
+    with connected(address, workers, model) as folder:
         DataContext.get_current().enable_progress_bars = False
         there = ray.cluster_resources()
         gpus = there.get("GPU", 0)
@@ -286,7 +287,7 @@ def answers(
         blocks = [pa.table({"path": paths[i : i + size]}) for i in range(0, len(paths), size)]
         parsed = from_arrow(blocks).map_batches(
             Worker,
-            fn_constructor_args=(files, *others),
+            fn_constructor_args=(folder, *others),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=workers),

@@ -4,9 +4,12 @@ import io
 import re
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from facemark.errors import RequestError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -21,14 +24,6 @@ MAX_SIDE = 32_767
 """The longest side in pixels that OpenCV can warp faces out of."""
 SECONDS = 20
 """Processor time that a decoder may take: some small files ask for hours of it."""
-
-
-class RequestError(ValueError):
-    """A request that cannot be answered: an HTTP status, a short type, and a sentence for a person."""
-
-    def __init__(self, code: int, kind: str, message: str):
-        super().__init__(message)
-        self.code, self.kind, self.message = code, kind, message
 
 
 class Timed(io.BytesIO):
@@ -138,3 +133,16 @@ def _turned(rgb: np.ndarray, orientation: int) -> np.ndarray:
     picture = Image.fromarray(rgb)  # without the file's other EXIF tags, which Pillow would write anew and may fail to
     picture.getexif()[ExifTags.Base.Orientation] = orientation
     return np.array(ImageOps.exif_transpose(picture))
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an image file as H × W × 3 RGB uint8, as the endpoint does.
+
+    Raises:
+        ValueError: the file cannot be read as an image.
+    """
+    try:
+        data = Path(path).read_bytes()
+        return decode(data, max_bytes=len(data))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error

@@ -63,6 +63,10 @@ FACE_CORE = (
 """The nine classes that carry the landmarks."""
 FACE = [*FACE_CORE, Region.EYE_G]
 """What a face shows: those and glasses."""
+EYES = [Region.L_EYE, Region.R_EYE, Region.EYE_G]
+"""What shows where the eyes are: sunglasses hide them."""
+LIPS = [Region.U_LIP, Region.L_LIP, Region.MOUTH]
+"""The mouth as a whole."""
 
 COLORS = np.array(
     [

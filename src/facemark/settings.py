@@ -8,10 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from facemark.labels import CLASSES
 
-WEIGHTS, LANDMARKS = Path("build/train/model.safetensors"), Path("build/calibrate/landmarks.npz")
-"""The model that the stages ``train`` and ``calibrate`` leave to those after them."""
-RELEASED = Path("weights/model.safetensors"), Path("weights/landmarks.npz")
-"""The released model, which ``dvc pull weights.dvc`` fetches."""
+PACKAGE = Path(__file__).parent
+PREPARED = Path("build/prepare")
+"""Where the stage ``prepare`` leaves each dataset's index."""
+TRAINED = Path("build/train")
+"""The bundle that the stage ``train`` leaves, which has no landmark model yet."""
+BUILT = Path("build/model")
+"""The bundle that the stage ``calibrate`` completes."""
+EVALUATED = Path("build/evaluate")
+"""Figures and plots of the stage ``evaluate``."""
+RELEASED = Path("weights")
+"""The released bundle, which ``dvc pull weights.dvc`` fetches."""
 ARCHIVE = Path("build/facemark.mar")
 """What the stage ``archive`` packs, and ``facemark serve`` looks for."""
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -26,8 +33,9 @@ class Section(BaseModel):
 class Dataset(Section):
     """A folder and the format it is in.
 
-    Its pictures are shown ``weight`` times as often as others; at 0.5, half of them are shown, always the same.
-    ``classes`` say what the ids of a plain folder's masks mean.
+    ``use`` says what learns from it, the parser, the landmark model or both. Its pictures are shown ``weight`` times
+    as often as others; at 0.5, half of them are shown, always the same. ``classes`` say what the ids of a plain
+    folder's masks mean.
     """
 
     format: Literal[
@@ -43,6 +51,7 @@ class Dataset(Section):
         "folder",
     ]
     path: Path
+    use: Annotated[tuple[Literal["parsing", "landmarks"], ...], Field(min_length=1)] = ("parsing", "landmarks")
     weight: Annotated[float, Field(gt=0)] = 1
     classes: dict[Annotated[int, Field(ge=0, le=255)], Literal["ignore", *CLASSES]] | None = None
 
@@ -70,20 +79,32 @@ class Prepare(Section):
 
 
 class Phase(Section):
-    """Some epochs of training at one input side (pixels, a multiple of 32); a ``plain`` share is not augmented."""
+    """Some epochs of training at one input side (pixels, a multiple of 32); an ``unaugmented`` share stays as it is."""
 
     size: Annotated[int, Field(gt=0, multiple_of=32)]
     epochs: Annotated[int, Field(gt=0)]
-    plain: Share = 0
+    unaugmented: Share = 0
+
+
+class Network(Section):
+    """A network of segmentation-models-pytorch (https://smp.readthedocs.io)."""
+
+    architecture: str
+    """``Unet``, ``FPN`` …"""
+    encoder: str
+    """``resnet50``, or one of timm's as ``tu-NAME``."""
+    decoder_channels: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+    """Of each block of the decoder, for architectures that take them; None: their own default."""
 
 
 class Train(Section):
     """The network's start, its schedule, and the machines it trains on."""
 
     start_from: str
+    network: Network
     encoder_weights: str
     phases: Annotated[list[Phase], Field(min_length=1)]
-    norm_statistics: Literal["kept", "learned"]
+    freeze_batchnorm: bool
     batch_size: Annotated[int, Field(gt=0)]
     repeat_rarer_than: Share
     learning_rate: Annotated[float, Field(gt=0)]
@@ -99,9 +120,9 @@ class Train(Section):
     nodes: Annotated[int, Field(gt=0)]
 
     @model_validator(mode="after")
-    def _nothing_to_keep(self) -> Self:
-        if self.start_from == "none" and self.norm_statistics == "kept":
-            raise ValueError("norm_statistics: kept needs weights in start_from; without, set it to learned")
+    def _nothing_to_freeze(self) -> Self:
+        if self.start_from == "none" and self.freeze_batchnorm:
+            raise ValueError("freeze_batchnorm: true needs weights in start_from; without, set it to false")
         return self
 
 
@@ -122,7 +143,8 @@ class Evaluate(Section):
 class Archive(Section):
     """What the archive calls itself."""
 
-    version: str
+    version: str | None = None
+    """None: that of the package."""
 
 
 class Promote(Section):
@@ -193,16 +215,15 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         raise SystemExit(f"{path} is not YAML: {error}") from error
 
 
-def model_files(folder: Path | str = ".") -> tuple[Path, Path]:
-    """Weights and landmark model of a project's folder: those trained there, else the released ones.
+def model_folder(folder: Path | str = ".") -> Path:
+    """The bundle in a project's folder: the one that was built there, else the released one.
 
     Raises:
         FileNotFoundError: it holds neither.
     """
-    for pair in ((WEIGHTS, LANDMARKS), RELEASED):
-        files = Path(folder, pair[0]), Path(folder, pair[1])
-        if all(file.is_file() for file in files):
-            return files
+    for bundle in (BUILT, RELEASED):
+        if Path(folder, bundle, "model.safetensors").is_file():
+            return Path(folder, bundle)
     raise FileNotFoundError(
         f"there are no weights in {Path(folder).resolve()}; go to the project's folder and fetch the released ones "
         "with: dvc pull weights.dvc, or train: make repro"

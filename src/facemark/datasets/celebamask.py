@@ -1,8 +1,0 @@
-"""CelebAMask-HQ (https://github.com/switchablenorms/CelebAMask-HQ) with its parts merged into one indexed mask.
-
-``{train,val,test}/images/*.jpg`` and ``labels/*.png``, class ids in the official order: the project's own.
-"""
-
-from facemark.datasets import folder_samples as samples
-
-__all__ = ["samples"]

@@ -1,0 +1,4 @@
+"""MLflow and releases: runs, the model registry, promotion, sweeps.
+
+May import everything up to ``serving``.
+"""
