@@ -28,7 +28,7 @@ def test_every_class_has_a_colour_of_its_own():
     assert len({tuple(color) for color in labels.COLORS}) == 19
 
 
-def test_flip_is_its_own_inverse_and_total():
+def test_flipping_twice_changes_nothing():
     assert FLIP[FLIP].tolist() == list(range(256))
     assert FLIP[IGNORE] == IGNORE
     moved = {i for i in range(256) if FLIP[i] != i}
@@ -56,7 +56,7 @@ def test_flip_points_is_its_own_inverse_and_keeps_groups():
 @pytest.mark.parametrize(
     ("one", "other"), [(0, 16), (17, 26), (36, 45), (39, 42), (41, 46), (31, 35), (48, 54), (60, 64)]
 )
-def test_flip_points_knows_the_twins_of_ibug68(one, other):
+def test_flip_points_swaps_the_pairs_of_ibug68(one, other):
     assert FLIP_POINTS[one] == other
 
 

@@ -5,6 +5,7 @@ from facemark import geometry
 from facemark.data import synthetic
 from facemark.evaluation import metrics
 from facemark.inference.alignment import crop_matrix, estimate_alignment, warp_crop
+from facemark.inference.config import InferenceConfig
 from facemark.inference.instances import suppress_other_faces
 from facemark.inference.landmarks import (
     FEATURE_GROUPS,
@@ -22,7 +23,7 @@ SIZE = 192
 
 
 def exact(seed: int):
-    """Regions of the one face of a starter picture, cut out upright as the parser does, and its true points there.
+    """Exact regions of the one face of a starter picture in its aligned crop, and its true points there.
 
     None where the picture has several faces or hides too much of this one.
     """
@@ -37,7 +38,7 @@ def exact(seed: int):
     points = geometry.apply(crop_matrix(frame, SIZE), drawn.points[0].astype(float))
     inside = (points > 0).all() and (points < SIZE).all()
     seen = all((cut[part] > 0.5).sum() > 20 for part in (Region.R_EYE, Region.L_EYE, Region.NOSE, Region.U_LIP))
-    return (suppress_other_faces(cut), points) if inside and seen else None
+    return (suppress_other_faces(cut, InferenceConfig()), points) if inside and seen else None
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +47,15 @@ def faces():
     return [face for face in map(exact, range(130)) if face]
 
 
-def lessons(faces):
+def examples(faces):
     return [(feature_maps(regions), (points + 0.5) / SIZE) for regions, points in faces]
 
 
 @pytest.fixture(scope="module")
 def model(faces):
-    """A landmark model that learned from all of them but the last fifteen."""
-    taught = lessons(faces[:-15])
-    return LandmarkModel.blank(np.array([points for _, points in taught])).learn(taught)
+    """A landmark model fitted to all of them but the last fifteen."""
+    known = examples(faces[:-15])
+    return LandmarkModel.from_shapes(np.array([points for _, points in known])).fit(known)
 
 
 def nme(points: np.ndarray, truth: np.ndarray) -> float:
@@ -66,8 +67,8 @@ def errors(model: LandmarkModel, faces: list) -> list[float]:
 
 
 def test_exact_masks_give_points_close_to_the_truth(faces, model):
-    blank = LandmarkModel.blank(np.array([points for _, points in lessons(faces[:-15])]))
-    assert np.median(errors(model, faces[-15:])) < 5 < 0.8 * np.median(errors(blank, faces[-15:]))
+    from_shapes = LandmarkModel.from_shapes(np.array([points for _, points in examples(faces[:-15])]))
+    assert np.median(errors(model, faces[-15:])) < 5 < 0.8 * np.median(errors(from_shapes, faces[-15:]))
 
 
 def test_sides_are_the_subjects(faces, model):
@@ -77,7 +78,7 @@ def test_sides_are_the_subjects(faces, model):
         assert (points[L_EYE_POINTS].mean(0) - points[R_EYE_POINTS].mean(0)) @ across > 0
 
 
-def test_half_a_face_tells_the_rest_and_says_what_is_guessed(faces, model):
+def test_hidden_points_are_placed_by_the_visible_ones_with_lower_scores(faces, model):
     found = []
     for regions, truth in faces[-15:]:
         hidden = regions.copy()
@@ -90,12 +91,12 @@ def test_half_a_face_tells_the_rest_and_says_what_is_guessed(faces, model):
     assert np.median(found) < 10
 
 
-def test_where_nothing_is_seen_the_mean_face_is_guessed_with_no_score(model):
+def test_without_regions_the_mean_face_is_returned_with_scores_of_0(model):
     nothing = np.zeros((len(CLASSES), SIZE, SIZE), np.float32)
     points, scores = model(nothing)
     assert np.isfinite(points).all()
     assert scores == pytest.approx(np.zeros(68))
-    mean = LandmarkModel.blank(model.mean[None])  # which takes no step from its mean
+    mean = LandmarkModel.from_shapes(model.mean[None])  # which takes no step from its mean
     assert mean(nothing)[0] == pytest.approx(SIZE * mean.mean - 0.5)  # (0, 0) is the centre of the first pixel
 
 
@@ -103,10 +104,10 @@ def test_the_score_falls_where_the_error_grows(faces, model):
     rng = np.random.default_rng(0)
     noisy = []
     for regions, _ in faces[-15:]:
-        spoilt = regions.copy()
+        corrupted = regions.copy()
         for part in FACE:
-            spoilt[part] = np.roll(spoilt[part], rng.integers(-15, 16, 2), (0, 1))
-        noisy.append(model(spoilt)[1].mean())
+            corrupted[part] = np.roll(corrupted[part], rng.integers(-15, 16, 2), (0, 1))
+        noisy.append(model(corrupted)[1].mean())
     assert np.mean(noisy) < np.mean([model(regions)[1].mean() for regions, _ in faces[-15:]]) - 0.1
 
 
@@ -125,27 +126,27 @@ def test_a_mirrored_face_has_mirrored_points(faces, model):
         assert np.abs(other - expected).mean() < 1.5
 
 
-def test_mirrored_is_its_own_inverse():
+def test_flipping_landmarks_twice_changes_nothing():
     shapes = np.random.default_rng(0).normal(size=(3, 68, 2))
     assert flip_landmarks(flip_landmarks(shapes)) == pytest.approx(shapes)
 
 
-def test_what_is_learned_later_does_not_displace_what_was_known(faces, model):
-    more = model.learn(lessons(faces[-15:-10]))
+def test_a_later_fit_keeps_what_was_known(faces, model):
+    more = model.fit(examples(faces[-15:-10]))
     assert np.mean(errors(more, faces[-15:-10])) < np.mean(errors(model, faces[-15:-10]))
     assert np.median(errors(more, faces[:-15])) < np.median(errors(model, faces[:-15])) + 1
 
 
 @pytest.mark.parametrize("count", [6, 40])
-def test_ridge_tells_what_each_row_lacks_when_left_out(count):
+def test_ridge_residuals_are_those_of_a_fit_without_the_row(count):
     rng = np.random.default_rng(0)
     rows, targets = rng.normal(size=(count, 12)), rng.normal(size=(count, 2))
     penalty = 0.3 * np.eye(12)
-    learned, lack = fit_ridge(rows, targets, 0.3)
-    assert learned == pytest.approx(np.linalg.solve(rows.T @ rows + penalty, rows.T @ targets))
+    weights, loo_residuals = fit_ridge(rows, targets, 0.3)
+    assert weights == pytest.approx(np.linalg.solve(rows.T @ rows + penalty, rows.T @ targets))
     others, rest = rows[1:], targets[1:]
     without = np.linalg.solve(others.T @ others + penalty, others.T @ rest)
-    assert lack[0] == pytest.approx(targets[0] - rows[0] @ without)
+    assert loo_residuals[0] == pytest.approx(targets[0] - rows[0] @ without)
 
 
 def test_log_odds_are_read_where_the_points_are():
@@ -158,7 +159,7 @@ def test_log_odds_are_read_where_the_points_are():
     assert read[0, 1, nose] == read[0, 2, hair] == -read[0, 2, nose] > 3  # left and right of it
 
 
-def test_what_is_hidden_was_there(faces):
+def test_occlusion_takes_away_and_adds_background(faces):
     maps = feature_maps(faces[0][0])
     rng = np.random.default_rng(0)
     for _ in range(20):
