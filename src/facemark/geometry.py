@@ -60,9 +60,8 @@ def longest_contour(region: np.ndarray) -> np.ndarray:
 
     Marching squares (contourpy) on the map with a border of zeros, so that a region cut by the edge has one too.
     """
-    lines = contour_generator(z=np.pad(region, 1)).lines(CONTOUR_LEVEL)
-    longest = max(lines, key=len, default=np.empty((0, 2)))
-    return longest - 1
+    lines: list[np.ndarray] = contour_generator(z=np.pad(region, 1)).lines(CONTOUR_LEVEL)  # type: ignore[assignment]
+    return max(lines, key=len, default=np.empty((0, 2))) - 1
 
 
 def centroid(region: np.ndarray) -> np.ndarray:

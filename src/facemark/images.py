@@ -36,13 +36,13 @@ class Timed(io.BytesIO):
         super().__init__(data)
         self.until = time.thread_time() + SECONDS
 
-    def read(self, *size: int) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """Read on; RequestError 413 where the time is over."""
         if time.thread_time() > self.until:
             raise RequestError(
                 413, "ImageTooLarge", "the image takes too long to decode; save it anew, without progressive scans"
             )
-        return super().read(*size)
+        return super().read(size)
 
 
 def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> np.ndarray:

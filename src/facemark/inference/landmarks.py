@@ -1,12 +1,12 @@
-"""Regions of one upright face → the 68 points of iBUG-68, each with a score.
+"""From the regions of an aligned crop to the 68 points of iBUG-68, each with a score.
 
-From the mean face a few linear maps step to the points, by supervised descent (Xiong & De la Torre, CVPR 2013). Each
-step reads the log-odds of the regions at and around the points where they stand. Near a contour these grow with the
-distance from it, so a linear map of them moves each point by what the contours are off. The moves are modes of a point
-distribution model (Cootes et al., "Active Shape Models", CVIU 1995); the maps are ridge regressions, in closed form.
-They learn from faces with hidden parts too, so that what is not seen is placed by what is.
+Starting at the mean face, a few linear maps step to the points: supervised descent (Xiong & De la Torre, CVPR 2013).
+Each step samples the log-odds of the regions at and around the current points. Near a contour these grow with the
+distance from it, so a linear map turns them into the move that brings each point onto its contours. The moves are modes
+of a point distribution model (Cootes et al., "Active Shape Models", CVIU 1995). The maps are ridge regressions in
+closed form. They are fitted to occluded faces too, so visible regions predict hidden points.
 
-Coordinates in here are shares of the crop's side, from its top-left corner.
+Coordinates in this module are shares of the crop's side, from its top-left corner.
 """
 
 import zipfile
@@ -25,58 +25,58 @@ FEATURE_GROUPS = [
     *map(frozenset, (FACE, {Region.L_EAR, Region.R_EAR}, {Region.HAIR}, {Region.NECK}, {Region.CLOTH})),
     frozenset({Region.BACKGROUND}),
 ]
-"""The regions that a step reads, alone or together; the last is what a hidden face shows."""
+"""The classes that a step samples, alone or summed; the last, background, is what an occluder shows."""
 FLIP_GROUPS = [FEATURE_GROUPS.index(frozenset(FLIP[list(regions)].tolist())) for regions in FEATURE_GROUPS]
 SAMPLING_OFFSETS, FLIP_OFFSETS = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]), [0, 2, 1, 3, 4]
-"""Where a step reads: at each point itself and at four places around it."""
+"""Where a step samples: at each point and at four places around it."""
 SAMPLING_RADII = (0.07, 0.035, 0.025, 0.025)
-"""How far from a point those places are, for each step."""
+"""Distance of those places from the point, for each step."""
 MAP_SIDE = 128
-"""Pixels across the maps that are read."""
+"""Side in pixels of the sampled maps."""
 PROBABILITY_FLOOR = 0.02
-"""Probabilities are read as if the parser might always be wrong by this much."""
+"""Added to a probability and to its complement, so that log-odds stay finite."""
 SHAPE_MODES = 48
-"""Modes of the point distribution model."""
+"""Number of modes of the point distribution model."""
 RIDGE_PENALTY = 2e-4
-"""Penalty of the linear maps for each row that they learn from."""
+"""Ridge penalty of the linear maps for each row that they are fitted to."""
 PRIOR_WEIGHT = 300.0
-"""How many times more rows learned from before count in the penalty: they are gone and cannot speak for themselves."""
+"""Weight in the penalty of a row from an earlier fit, whose data is no longer there, against a new one."""
 START_JITTER = 0.05
-"""Standard deviation of the turn, the scale and twice the shift by which faces to learn from lie askew."""
+"""Standard deviation of the random rotation (radians), log scale and twice the shift of the start of a fit."""
 HALF_SCORE_ERROR = 0.08
 """Expected error at which a point's score is 0.5, as a share of the distance of the outer eye corners."""
 
 
-def feature_maps(regions: np.ndarray) -> np.ndarray:
-    """The maps that are read, MAP_SIDE × MAP_SIDE × 15 uint8 in 0–255, of regions 19 × S × S in 0–1."""
+def feature_maps(probabilities: np.ndarray) -> np.ndarray:
+    """The maps that steps sample, MAP_SIDE × MAP_SIDE × 15 uint8 in 0–255, of 19 × S × S probabilities."""
     maps = [
-        cv2.resize(regions[list(which)].sum(0), (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA)
+        cv2.resize(probabilities[list(which)].sum(0), (MAP_SIDE, MAP_SIDE), interpolation=cv2.INTER_AREA)
         for which in FEATURE_GROUPS
     ]
     return np.round(255 * np.stack(maps, -1).clip(0, 1)).astype(np.uint8)
 
 
 def log_odds(maps: np.ndarray, points: np.ndarray, radius: float) -> np.ndarray:
-    """What a step reads at 68 × 2 points: 68 × 5 × 15 log-odds."""
+    """The log-odds that a step samples at 68 × 2 points: 68 × 5 × 15."""
     places = MAP_SIDE * (points[:, None] + radius * SAMPLING_OFFSETS) - 0.5
     share = sample_bilinear(maps, places) / 255
     return np.log((share + PROBABILITY_FLOOR) / (1 - share + PROBABILITY_FLOOR))
 
 
 def visibility(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How much face there is on the way from each of 68 × 2 points to the nose, near the point: 0 behind a board."""
+    """Share of face, 0–1, on the way from each of 68 × 2 points towards the nose: 0 behind an occluder."""
     inward = points + np.array([0.1, 0.2, 0.3])[:, None, None] * (points[NOSE_BASE].mean(0) - points)
     face = maps[..., [FEATURE_GROUPS.index(frozenset(FACE))]]
     return sample_bilinear(face, MAP_SIDE * inward - 0.5).mean((0, 2)) / 255
 
 
 def flip_landmarks(points: np.ndarray) -> np.ndarray:
-    """Mirror points (… × 68 × 2) about the crop's middle and rename them."""
+    """Flip landmarks (… × 68 × 2) about the crop's middle and swap left and right."""
     return points[..., FLIP_POINTS, :] * (-1, 1) + (1, 0)
 
 
 def occlude_maps(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy of the maps in which a board covers one side of the face, or one of its parts is not seen."""
+    """A copy of the maps in which an occluder covers one side of the face, or one of its parts is missing."""
     maps = maps.copy()
     if rng.random() < 0.3:
         maps[..., rng.integers(len(FACE) - 1)] = 0
@@ -90,18 +90,20 @@ def occlude_maps(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def jitter_shape(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The points, turned, scaled and shifted a little."""
-    turn, scale, shift = (
-        rng.normal(0, START_JITTER),
-        np.exp(rng.normal(0, START_JITTER)),
-        rng.normal(0, START_JITTER / 2, 2),
-    )
+    """The points, 68 × 2, rotated, scaled and shifted at random."""
+    turn, log_scale, *shift = rng.normal(0, START_JITTER * np.array([1, 1, 0.5, 0.5]))
+    scale = np.exp(log_scale)
     matrix = scale * np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
     return (points - 0.5) @ matrix.T + 0.5 + shift
 
 
 def fit_ridge(rows: np.ndarray, targets: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map D × M from rows N × D to targets N × M, and what each row's target lacks when left out of it."""
+    """Ridge regression from rows N × D to targets N × M.
+
+    Returns:
+        The linear map D × M, and the leave-one-out residuals N × M: how far each target is from its prediction by a map
+        that was fitted to all other rows.
+    """
     rows = rows.astype(float)
     count, width = rows.shape
     if count < width:
@@ -109,51 +111,52 @@ def fit_ridge(rows: np.ndarray, targets: np.ndarray, penalty: float) -> tuple[np
         weights = inverse @ targets
         return rows.T @ weights, weights / inverse.diagonal()[:, None]
     inverse = np.linalg.inv(rows.T @ rows + penalty * np.eye(width))
-    learned = inverse @ (rows.T @ targets)
+    weights = inverse @ (rows.T @ targets)
     leverage = np.einsum("nd,nd->n", rows @ inverse, rows)
-    return learned, (targets - rows @ learned) / (1 - leverage)[:, None]
+    return weights, (targets - rows @ weights) / (1 - leverage)[:, None]
 
 
 @dataclass
 class LandmarkModel:
-    """Mean face, its modes, and the linear maps that step from it to the points of a face."""
+    """A mean face, its modes, and the linear maps that step from it to the points of a face."""
 
     mean: np.ndarray
     """68 × 2."""
     modes: np.ndarray
     """SHAPE_MODES × 136, orthonormal."""
     steps: np.ndarray
-    """One D × SHAPE_MODES map a step, from what it reads to a move along the modes."""
+    """Steps × D × SHAPE_MODES: the map of each step from its D inputs to a move along the modes."""
     trust: np.ndarray
-    """D × 68, from what the last step reads to the logarithm of each point's expected error, in eye distances."""
+    """D × 68: from the inputs of the last step to the logarithm of each point's expected error, as a share of the
+    distance of the outer eye corners."""
     known: int = 0
-    """Rows that the maps have learned from."""
+    """Rows that the maps have been fitted to."""
 
     @classmethod
     def from_shapes(cls, faces: np.ndarray) -> "LandmarkModel":
-        """A model that knows the shapes N × 68 × 2 of faces in their crops, and no way from one to another."""
+        """A model of the mean and modes of N × 68 × 2 shapes, whose maps do not move yet."""
         both = np.concatenate([faces, flip_landmarks(faces)]).astype(float)
         mean = both.mean(0)
         modes = np.linalg.svd((both - mean).reshape(-1, 136), full_matrices=False)[2][:SHAPE_MODES]
         modes = np.pad(modes, [(0, SHAPE_MODES - len(modes)), (0, 0)])
-        read = 68 * len(SAMPLING_OFFSETS) * len(FEATURE_GROUPS) + SHAPE_MODES + 1
-        return cls(mean, modes, np.zeros((len(SAMPLING_RADII), read, SHAPE_MODES)), np.zeros((read, 68)))
+        inputs = 68 * len(SAMPLING_OFFSETS) * len(FEATURE_GROUPS) + SHAPE_MODES + 1
+        return cls(mean, modes, np.zeros((len(SAMPLING_RADII), inputs, SHAPE_MODES)), np.zeros((inputs, 68)))
 
-    def __call__(self, regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Place the points of the face whose regions these are.
+    def __call__(self, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Place the points of the face in an aligned crop.
 
         Args:
-            regions: 19 × S × S probabilities of an upright crop.
+            probabilities: 19 × S × S of the crop.
 
         Returns:
-            Points 68 × 2 in the crop's pixels, and scores in 0–1: 0 where no face is seen, and where it is, 0.5 for
-            an expected error of 8 % of the outer eye corners' distance, more for less.
+            Points, 68 × 2 in the crop's pixels, and scores, 68 in 0–1. A score is 0 where no face is seen. Elsewhere it
+            is 0.5 at an expected error of 8 % of the outer eye corners' distance, and grows as that falls.
         """
-        points, scores = self.place(feature_maps(regions))
-        return regions.shape[1] * points - 0.5, scores
+        points, scores = self.place(feature_maps(probabilities))
+        return probabilities.shape[1] * points - 0.5, scores
 
     def place(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points 68 × 2, in shares of the crop's side, and scores, from maps as :func:`readable` makes them."""
+        """Points, 68 × 2 in shares of the crop's side, and scores, from the maps of :func:`feature_maps`."""
         points = self.mean
         for step, radius in zip(self.steps, SAMPLING_RADII, strict=True):
             row = self._row(log_odds(maps, points, radius), points)
@@ -162,30 +165,30 @@ class LandmarkModel:
         return points, trust * visibility(maps, points)
 
     def _row(self, read: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """What a linear map takes: log-odds, the shape so far, and 1, on scales that one penalty suits."""
+        """The inputs of a step: log-odds, the current shape, and 1, on scales that one penalty suits."""
         along = self.modes @ (points - self.mean).ravel()
         return np.concatenate([0.5 / np.sqrt(read.size) * read.ravel(), 2 * along, [1]])
 
     def fit(self, faces: list[tuple[np.ndarray, np.ndarray]], seed: int = 0) -> "LandmarkModel":
-        """A model that places the points of these faces too, changed from this one no more than they ask for.
+        """A model fitted to these faces too, changed from this one no more than they ask for.
 
-        Each face is learned from as it is, with some of it hidden, and both mirrored; each step from where the
-        steps before it take a face that they have not learned from.
+        Each face counts as it is, occluded, and both flipped. Each step is fitted from where the earlier steps, by
+        their leave-one-out residuals, bring a face that they were not fitted to.
 
         Args:
-            faces: maps as :func:`readable` makes them, and true points 68 × 2.
-            seed: of what is hidden and of how the faces lie.
+            faces: of each the maps of :func:`feature_maps`, and the true points, 68 × 2 in shares of the crop's side.
+            seed: of the occlusions and of the starting shapes.
         """
         rng = np.random.default_rng(seed)
-        maps_shown = [each for maps, _ in faces for each in (maps, occlude_maps(maps, rng))]
+        views = [each for maps, _ in faces for each in (maps, occlude_maps(maps, rng))]
         truths = np.repeat([truth for _, truth in faces], 2, 0)
         truths = np.concatenate([truths, flip_landmarks(truths)])
         points = np.array([jitter_shape(self.mean, rng) for _ in truths])
         eyes = np.linalg.norm(np.diff(truths[:, OUTER_EYE_CORNERS], axis=1), axis=-1)
         penalty = RIDGE_PENALTY * (len(truths) + PRIOR_WEIGHT * self.known)
         steps = []
-        for step, radius in zip(self.steps, track(SAMPLING_RADII, "learning steps"), strict=True):
-            rows = self._rows(maps_shown, points, radius)
+        for step, radius in zip(self.steps, track(SAMPLING_RADII, "fitting steps"), strict=True):
+            rows = self._rows(views, points, radius)
             moves = (truths - points).reshape(-1, 136) @ self.modes.T
             change, loo_residuals = fit_ridge(rows, moves - rows @ step, penalty)
             steps.append(step + change)
@@ -194,25 +197,30 @@ class LandmarkModel:
         change, _ = fit_ridge(rows, errors - rows @ self.trust, penalty)
         return replace(self, steps=np.array(steps), trust=self.trust + change, known=self.known + len(truths))
 
-    def _rows(self, maps_shown: list[np.ndarray], points: np.ndarray, radius: float) -> np.ndarray:
-        """A row for each of the maps and then for each of them flip_landmarks, float32 to save memory."""
-        rows, half = [], len(maps_shown)
-        for maps, face in zip(maps_shown, points[:half], strict=True):
+    def _rows(self, views: list[np.ndarray], points: np.ndarray, radius: float) -> np.ndarray:
+        """The inputs of all faces and then of all faces flipped, float32 to save memory."""
+        rows, half = [], len(views)
+        for maps, face in zip(views, points[:half], strict=True):
             rows.append(self._row(log_odds(maps, face, radius), face).astype(np.float32))
-        for maps, face in zip(maps_shown, points[half:], strict=True):
+        for maps, face in zip(views, points[half:], strict=True):
             read = log_odds(maps, flip_landmarks(face), radius)[FLIP_POINTS][:, FLIP_OFFSETS][..., FLIP_GROUPS]
             rows.append(self._row(read, face).astype(np.float32))
         return np.array(rows)
 
     def save(self, path: Path | str) -> None:
-        """Write the model as .npz, its maps in fp16, without pickle."""
+        """Write the model as .npz without pickle, its maps in fp16."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         halved = {name: values[name].astype(np.float16) for name in ("steps", "trust")}
         np.savez_compressed(path, **values | halved)
 
     @classmethod
     def load(cls, path: Path | str) -> "LandmarkModel":
-        """Read what :meth:`save` wrote; FileNotFoundError or ValueError where there is no such file or model."""
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is no landmark model.
+        """
         try:
             with np.load(path, allow_pickle=False) as file:
                 values = {field.name: file[field.name].astype(np.float32) for field in fields(cls)}

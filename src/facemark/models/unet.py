@@ -25,6 +25,9 @@ class ParsingNet(nn.Module):
         ValueError: segmentation-models-pytorch cannot build this network.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, config: Network, encoder_weights: str | None = None):
         super().__init__()
         decoder = {"decoder_channels": config.decoder_channels} if config.decoder_channels else {}

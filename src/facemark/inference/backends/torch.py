@@ -13,7 +13,7 @@ class TorchBackend:
     precision = "f16"
 
     def __init__(self, network: SoftmaxNet, device: torch.device):
-        self.network, self.device = network.to(device, memory_format=torch.channels_last), str(device)
+        self.network, self.device = network.to(device).to(memory_format=torch.channels_last), str(device)
 
     def __call__(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """See :class:`facemark.inference.backends.base.Backend`."""
