@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from faces import face, one_hot
+from hand_made import face, one_hot
 
 from facemark.geometry import apply
 from facemark.inference.alignment import crop_matrix, estimate_alignment, refine_alignment, same_frame, warp_crop

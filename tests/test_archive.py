@@ -5,7 +5,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from clone import IDENTITY
 
+from facemark.models.bundle import ModelBundle
 from facemark.serving.archive import pack_archive
 
 
@@ -14,7 +16,7 @@ def packed(tmp_path_factory, untrained):
     """An archive, packed twice in two places."""
     folder = tmp_path_factory.mktemp("archive")
     for name in ("one", "two"):
-        pack_archive("1.2.3", *untrained, folder / name / "facemark.mar")
+        pack_archive(IDENTITY | {"version": "1.2.3"}, ModelBundle.open(untrained), folder / name / "facemark.mar")
     return folder
 
 

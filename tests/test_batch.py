@@ -112,7 +112,7 @@ def test_a_row_says_what_the_parser_says(released, tmp_path):
     image = synthetic.draw(0).image
     Image.fromarray(image).save(tmp_path / "face.png")
     (row,) = worker(released)(pa.table({"path": [str(tmp_path / "face.png")]})).to_pylist()
-    (parse,) = FaceParser(*released)([image])
+    (parse,) = FaceParser(released)([image])
     assert len(row["faces"]) == len(parse.faces) > 0
     for found, face in zip(row["faces"], parse.faces, strict=True):
         assert np.array(found["box"]) == pytest.approx(face.box, abs=0.01)
@@ -191,7 +191,7 @@ def test_a_prefix_may_hold_what_addresses_may_not(s3, prefix):
 
 def test_what_cannot_be_parsed_is_said_in_a_sentence(untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights").symlink_to(untrained[0].parent)
+    (tmp_path / "weights").symlink_to(untrained)
     (tmp_path / "empty").mkdir()
     for source, phrase in (
         ("nowhere", "nowhere"),

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from test_data import write
+from test_datatools import write
 from typer.testing import CliRunner
 
 import facemark
@@ -233,12 +233,12 @@ def test_what_was_trained_here_goes_before_the_released_weights(room):
 def test_predict_and_the_parser_agree(released, tmp_path, monkeypatch):
     from facemark.inference.parser import FaceParser
 
-    (tmp_path / "weights").symlink_to(released[0].parent.absolute())
+    (tmp_path / "weights").symlink_to(released.absolute())
     monkeypatch.chdir(tmp_path)
     image = synthetic.draw(0).image
     Image.fromarray(image).save(tmp_path / "one.png")
     faces = json.loads(run("predict", tmp_path / "one.png", "--json").stdout)["faces"]
-    expected = FaceParser(*released)([image])[0].faces
+    expected = FaceParser(released)([image])[0].faces
     assert len(faces) == len(expected)
     for face, other in zip(faces, expected, strict=True):
         assert np.array(face["landmarks"]["points"]) == pytest.approx(other.points, abs=0.01)

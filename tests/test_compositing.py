@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from faces import face, one_hot
+from hand_made import face, one_hot
 
 from facemark.geometry import scaling
 from facemark.inference.alignment import estimate_alignment, warp_crop

@@ -46,7 +46,7 @@ def film(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="module")
 def ask(released):
-    return app.by_parser(FaceParser(*released))
+    return app.by_parser(FaceParser(released))
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_a_region_lies_where_its_pixels_do(scale, box):
 
 
 def test_the_command_opens_the_page(released, tmp_path):
-    (tmp_path / "weights").symlink_to(released[0].parent.absolute())
+    (tmp_path / "weights").symlink_to(released.absolute())
     command = [sys.executable, "-m", "facemark.cli", "demo", "--port", str(free_port())]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from faces import face, one_hot
+from hand_made import face, one_hot
 
 from facemark.geometry import apply, scaling
 from facemark.inference.config import InferenceConfig

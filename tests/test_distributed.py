@@ -28,7 +28,7 @@ def room(tmp_path, released, monkeypatch):
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["prepare"]["datasets"] = {"drawn": {"format": "starter", "path": str(tmp_path / "faces")}}
     params["prepare"]["splits"]["test"] = 0
-    params["train"] |= {"start_from": str(released[0].absolute()), "phases": [{"size": 64, "epochs": 1}]}
+    params["train"] |= {"start_from": str(released.absolute()), "phases": [{"size": 64, "epochs": 1}]}
     params["train"] |= {"batch_size": 4, "workers": 0, "accelerator": "cpu"}
     monkeypatch.chdir(tmp_path)
     prepare("drawn", Prepare(**params["prepare"]), Path("build/prepare/drawn"))

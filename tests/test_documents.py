@@ -15,7 +15,7 @@ EXAMPLES = [
 @pytest.fixture
 def clone(tmp_path, released):
     """A folder that looks like a clone: the released weights, and a few starter faces."""
-    (tmp_path / "weights").symlink_to(released[0].parent.absolute())
+    (tmp_path / "weights").symlink_to(released.absolute())
     (tmp_path / "data/test/images").mkdir(parents=True)
     photos = sorted(Path("data/test/images").glob("*.jpg"))[:2]
     if not photos:

@@ -24,6 +24,7 @@ import psutil
 import pytest
 import ts
 import yaml
+from clone import IDENTITY
 from conftest import free_port
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
@@ -32,6 +33,7 @@ from facemark import images
 from facemark.cli import app
 from facemark.data import synthetic
 from facemark.labels import CLASSES
+from facemark.models.bundle import ModelBundle
 from facemark.serving import torchserve
 from facemark.serving.archive import pack_archive
 
@@ -374,7 +376,7 @@ def test_an_address_in_the_settings_opens_that_port_alone(untrained, tmp_path):
     settings = shutil.copytree("serve", tmp_path / "serve")
     with (settings / "config.properties").open("a") as file:
         file.write(f"inference_address=http://0.0.0.0:{port}\n")
-    pack_archive("0.0.1", *untrained, tmp_path / "facemark.mar")
+    pack_archive(IDENTITY, ModelBundle.open(untrained), tmp_path / "facemark.mar")
     try:
         endpoint = torchserve.start(tmp_path / "facemark.mar", port, tmp_path / "server", settings)
         everywhere = {
@@ -495,7 +497,7 @@ def test_health_is_told_to_those_with_the_token(endpoint):
 def test_without_a_pipeline_the_released_weights_are_served_and_the_printed_curl_line_works(
     released, tmp_path, monkeypatch
 ):
-    for folder in (Path("serve"), released[0].parent):
+    for folder in (Path("serve"), released):
         (tmp_path / folder.name).symlink_to(folder.absolute())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/test/images").mkdir(parents=True)

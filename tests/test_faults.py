@@ -18,13 +18,14 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from clone import IDENTITY
 from conftest import free_port
 from PIL import Image, PngImagePlugin
 from test_endpoint import Reply, ask, bomb, encoded, form, post
 
 from facemark.data import synthetic
+from facemark.models.bundle import ModelBundle
 from facemark.serving import archive, torchserve
-from facemark.stages import archive
 
 QUEUE = 16
 BATCH = yaml.safe_load(Path("serve/model-config.yaml").read_text())["batchSize"]
@@ -78,7 +79,7 @@ def packed(folder, settings, untrained):
     """An archive of an untrained network: what may go wrong here does not depend on what it has learned."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "SERVE", settings)
-        archive.pack_archive("0.0.1", *untrained, folder / "facemark.mar")
+        archive.pack_archive(IDENTITY, ModelBundle.open(untrained), folder / "facemark.mar")
     return folder / "facemark.mar"
 
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from faces import face, one_hot
+from hand_made import face, one_hot
 
 from facemark.inference.config import InferenceConfig
 from facemark.inference.instances import split_instances, suppress_other_faces

@@ -5,7 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from faces import starter_faces
+from hand_made import starter_faces
 
 from facemark.evaluation import metrics
 from facemark.geometry import apply, quarter_turns

@@ -11,9 +11,9 @@ from PIL import Image
 
 from facemark.data import synthetic
 from facemark.data.copies import is_large
+from facemark.data.sample_checks import is_mirrored, swapped_pairs, validate_sample
 from facemark.data.samples import Sample, read_mask, read_points, write_points
 from facemark.data.splits import assign_splits, class_weights, read_index
-from facemark.data.validation import is_mirrored, swapped_pairs, validate_sample
 from facemark.images import read_image
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
@@ -178,7 +178,7 @@ def test_points_beside_the_picture_are_a_fault(tmp_path):
 
 def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landmarks, tmp_path, capsys):
     prepare("mine", settings(landmarks, form="landmarks68"), tmp_path / "out")
-    with (tmp_path / "out/misfits.csv").open() as file:
+    with (tmp_path / "out/outliers.csv").open() as file:
         rows = [(Path(row["points"]).name, row["face"], row["point"]) for row in csv.DictReader(file)]
     assert f"{len(rows)} points that fit no face" in capsys.readouterr().out
     assert [row for row in rows if row[0] != "01.txt"] == [("00.txt", "1", "30"), ("48.txt", "1", "30")]
@@ -246,7 +246,7 @@ def points_only(tmp_path, face: np.ndarray) -> Sample:
     ("spoil", "phrase"),
     [
         (lambda face: face / 200, "shares of the picture"),
-        (lambda face: np.where(np.arange(68)[:, None] < 7, 0, face), "7 points of a face lie at one place"),
+        (lambda face: np.where(np.arange(68)[:, None] < 7, 0, face), "7 points of a face are at one place"),
         (lambda face: np.full((68, 2), 5.0), "span less than"),
         (lambda face: (200, 0) + face * (-1, 1), "swapped"),
         (lambda face: face[:, ::-1], "swapped in the points: 36–41 are the subject's right eye; or their x and y"),

@@ -21,6 +21,7 @@ from facemark.cli import app
 from facemark.data import synthetic
 from facemark.mlops import registry
 from facemark.mlops.promote import compare, figures
+from facemark.models.bundle import ModelBundle
 from facemark.settings import Promote
 
 RULES = Promote(mean_f1=0.5, robustness=1, found=1, nme=0.1, latency=0.2)
@@ -176,7 +177,7 @@ def test_a_worse_model_is_refused_over_http(clone, server, released):
     assert champion() == "1"
 
     with mlflow.start_run() as made:
-        registry.log_model(*released, "9.9.9")
+        registry.log_model(ModelBundle.open(released), "9.9.9")
     better = registry.register(made.info.run_id)
     registry.tag(better, {"replaced": "1"})
     registry.set_alias(better, registry.CHAMPION)
@@ -187,7 +188,7 @@ def test_a_worse_model_is_refused_over_http(clone, server, released):
 
     run("facemark", "archive", "champion", "-o", "build/champion.mar")
     with zipfile.ZipFile(clone.folder / "build/champion.mar") as mar:
-        assert mar.read("model.safetensors") == released[0].read_bytes()
+        assert mar.read("model/model.safetensors") == (released / "model.safetensors").read_bytes()
         assert b'"version": "9.9.9"' in mar.read("model.json")
     drawn = synthetic.draw(2)
     picture = cv2.imencode(".png", drawn.image[..., ::-1])[1].tobytes()

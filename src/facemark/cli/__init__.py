@@ -394,10 +394,9 @@ def archive(
 ) -> None:
     """Pack a registered model for TorchServe; then: facemark serve ARCHIVE."""
     from facemark.mlops import registry
-    from facemark.stages.archive import from_registry
 
     try:
-        from_registry(version, out)
+        registry.pack(version, out)
     except registry.FAILURES as error:
         raise fail(error) from error
 
@@ -444,7 +443,6 @@ def evaluate(
 
     from facemark.data.validation import validate_dataset
     from facemark.evaluation import scoring
-    from facemark.stages.evaluate import rounded
 
     dataset, parser = described(folder, format, classes), load_parser()
     try:
@@ -458,7 +456,7 @@ def evaluate(
             figures = scoring.evaluate_samples(parser, found.sound, "evaluating", 0).figures()
     except SystemExit as stopped:
         raise fail(stopped) from stopped
-    print(json.dumps({"pictures": len(found.sound)} | rounded(figures), indent=1))
+    print(json.dumps({"pictures": len(found.sound)} | scoring.round_figures(figures), indent=1))
     raise typer.Exit(int(bool(found.bad or refusals)))
 
 
@@ -478,9 +476,9 @@ def check(folder: Folder, format: Format, classes: Classes = None) -> None:
     Console().print(report)
     for image, why in found.bad:
         console.print(f"{image}: {why}")
-    for each in found.misfits:
+    for each in found.outliers:
         console.print(f"{each.sample.image}: {each}")
-    if found.misfits:
+    if found.outliers:
         console.print("prepare moves such points of training pictures to where the rest of their face has them")
     for refusal in found.refusals("refuse"):
         fail(refusal)

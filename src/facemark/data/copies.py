@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
-from facemark.data.outliers import NO_FACES, Misfits
+from facemark.data.outliers import NO_FACES, Outliers
 from facemark.data.samples import Sample, read_mask, write_points
 from facemark.geometry import rescale
 from facemark.images import read_image
@@ -15,7 +15,7 @@ MAX_SIDE = 1280
 """Longer side in pixels of training pictures with masks alone: a few hundred are seen, but all read, each time."""
 
 
-def write_corrected_points(samples: list[Sample], astray: list[Misfits], folder: Path) -> list[Sample]:
+def write_corrected_points(samples: list[Sample], astray: list[Outliers], folder: Path) -> list[Sample]:
     """Give training samples that have misfits the points without them, written into a folder; others stay as they are.
 
     What a model is tested by is not made to suit it.

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from facemark.data import partial_masks
 from facemark.data.outliers import NO_FACES
+from facemark.data.sample_checks import validate_sample
 from facemark.data.samples import SPLITS, Published, Sample, read_mask, read_points
 from facemark.data.splits import count_pixels, shown_classes
-from facemark.data.validation import ValidationReport, list_samples, validate_dataset, validate_sample
+from facemark.data.validation import ValidationReport, list_samples, validate_dataset
 from facemark.evaluation.report import TILE, fitted
 from facemark.images import read_image
 from facemark.io.drawing import LINES, SHIFT, fixed

@@ -18,7 +18,7 @@ from facemark.data.validation import ValidationReport, validate_dataset
 from facemark.datatools.contact_sheet import read_sample
 from facemark.geometry import box_iom
 from facemark.inference.compositing import blend_probabilities
-from facemark.inference.parser import SAME, FaceParser
+from facemark.inference.parser import FaceParser
 from facemark.labels import IGNORE, UNIONS
 from facemark.settings import Dataset, Splits
 
@@ -58,7 +58,7 @@ def pseudo_label(
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     partial = cv2.resize(partial, size, interpolation=cv2.INTER_NEAREST_EXACT)
     box = np.r_[points.min(0), points.max(0)]
-    found = any(box_iom(face.box, box) >= SAME for face, _ in kept)
+    found = any(box_iom(face.box, box) >= parser.config.nms_threshold for face, _ in kept)
     return image, fill_mask(partial, regions) if found else partial
 
 
@@ -82,7 +82,7 @@ def write_pseudo_labels(
         if any(sample.mask for sample in found.sound):
             raise SystemExit(f"{described.path} has masks; fill is for faces that have points alone")
         listed = write_corrected_points(
-            assign_splits(found.sound, shares, seed), found.misfits, Path(unfinished) / "mended"
+            assign_splits(found.sound, shares, seed), found.outliers, Path(unfinished) / "corrected"
         )
         training = [sample for sample in listed if sample.split == "train"]
         if not training:

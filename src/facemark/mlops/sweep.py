@@ -33,7 +33,7 @@ def run(trial: optuna.Trial, params: Params) -> float:
         mlflow.log_params(tracking.flatten({"train": changed.train.model_dump(mode="json")}))
         whole = own.data.tags["mlflow.parentRunId"]
         try:
-            done, _ = fit_network(changed, checkpoints, tracking.Runs(own.info.run_id, whole))
+            done, _ = fit_network(changed, checkpoints, [tracking.logger(tracking.Runs(own.info.run_id, whole))])
             best = best_mean_f1(done, changed.train.phases)
         finally:  # a trial that was broken off is not gone on with: the next one draws other values
             shutil.rmtree(checkpoints, ignore_errors=True)

@@ -21,8 +21,8 @@ def evaluate(params: Params) -> None:
     Raises:
         SystemExit: the split holds no pictures.
     """
-    bundle = ModelBundle.open(BUILT)
     split, sets = params.evaluate.split, scoring.evaluation_sets(params)
+    bundle = ModelBundle.open(BUILT)
     with tracking.stage("evaluate", params.of_stages()) as runs:
         summary, results = scoring.measure_parser(FaceParser(bundle), params.evaluate, sets)
         EVALUATED.mkdir(parents=True, exist_ok=True)

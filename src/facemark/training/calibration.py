@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from facemark.data.partial_masks import around
+from facemark.data.partial_masks import crop_context
 from facemark.data.samples import Sample, read_points
-from facemark.evaluation.corruptions import board
+from facemark.evaluation.corruptions import occlude_half
 from facemark.geometry import apply, rescale
 from facemark.images import read_image
 from facemark.inference.alignment import FACE_TEMPLATE
@@ -36,13 +36,13 @@ def calibration_crops(
     enough = INPUT_SIDES * parser.size
     if max(image.shape) > enough:
         if len(truths) == 1:
-            image, face = around(image, truths[0])
+            image, face = crop_context(image, truths[0])
             truths = face[None]
         image, _, truths = rescale(image, image[..., 0], truths, min(1, enough / max(image.shape)))
     shown = [image]
     if rng.random() < OCCLUDED_SHARE:
         for truth in truths:
-            image = board(image, truth, rng.uniform(0, 360), rng.integers(256))
+            image = occlude_half(image, truth, rng.uniform(0, 360), rng.integers(256))
         shown.append(image)
     for picture in shown:
         views = parser.segment([picture])[1][0]

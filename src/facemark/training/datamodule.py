@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler, Subset
 
+from facemark.data import partial_masks, transforms
 from facemark.data.samples import Sample, read_mask, read_points
-from facemark.datatools.contact_sheet import partial_masks, transforms
 from facemark.images import read_image
 from facemark.labels import IGNORE
 from facemark.settings import Phase, Train
@@ -69,8 +69,8 @@ class FaceDataset(Dataset):
         sample = self.samples[index]
         image = read_image(sample.image)
         if sample.mask is None:
-            image, points = partial_masks.around(image, read_points(sample.points)[0].astype(float))
-            return image, partial_masks.draw(points, image.shape[:2])
+            image, points = partial_masks.crop_context(image, read_points(sample.points)[0].astype(float))
+            return image, partial_masks.draw_partial_mask(points, image.shape[:2])
         return image, read_mask(sample.mask)
 
     def _draw(self, index: int, rng: np.random.Generator) -> transforms.Pair:
@@ -78,15 +78,15 @@ class FaceDataset(Dataset):
             image, mask = self._read(i)
             necklaces = self.necklaces[self.samples[i].image.parent]
             if rng.random() < NECKLACE_PROBABILITY and necklaces:
-                image, mask = transforms.wear(image, mask, self._read(rng.choice(necklaces)))
+                image, mask = transforms.paste_necklace(image, mask, self._read(rng.choice(necklaces)))
             if rng.random() < OCCLUDER_PROBABILITY:
-                image, mask = transforms.cover(image, mask, rng)
+                image, mask = transforms.add_occluder(image, mask, rng)
             return image, mask
 
         if rng.random() >= GROUP_PROBABILITY:
             return pair(index)
         others = rng.integers(len(self), size=rng.integers(4))
-        return transforms.compose([pair(i) for i in (index, *others)], self.size, rng)
+        return transforms.compose_group([pair(i) for i in (index, *others)], self.size, rng)
 
 
 def phase_number(phases: list[Phase], epoch: int) -> int:

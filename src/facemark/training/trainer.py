@@ -29,7 +29,7 @@ from facemark.models.bundle import ModelBundle
 from facemark.models.unet import ParsingNet, build
 from facemark.settings import PACKAGE, PREPARED, Params, Phase, Train
 from facemark.training.datamodule import FaceDataModule, phase_number
-from facemark.training.task import LATER, RANK, ParsingTask
+from facemark.training.task import PHASE_RANK, RANK, ParsingTask
 
 CHECKPOINTS = Path("build/checkpoints")
 TRAINING_CODE = ("*.py", "data", "models", "training", "evaluation/metrics.py")
@@ -83,7 +83,7 @@ def exponential_average(decay: float) -> Callable[[list[torch.Tensor], list[torc
 
 def best_mean_f1(done: L.Trainer, phases: list[Phase]) -> float:
     """Validation mean F1 of the best epoch of a finished training."""
-    best = float(done.checkpoint_callback.best_model_score) - LATER * phase_number(phases, done.current_epoch - 1)
+    best = float(done.checkpoint_callback.best_model_score) - PHASE_RANK * phase_number(phases, done.current_epoch - 1)
     return round(best, 3)  # Lightning keeps it in float32
 
 

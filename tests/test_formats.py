@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from facemark.data import synthetic
 from facemark.data.formats import celebamask_parts, face_synthetics, helen_star, lapa, pts300w, wflw
+from facemark.data.sample_checks import is_mirrored
 from facemark.data.samples import read_ids, read_mask, read_points, read_xy
 from facemark.data.splits import read_index
-from facemark.data.validation import is_mirrored
 from facemark.labels import BESIDE_FACE, CLASSES, FLIP, FLIP_POINTS, IGNORE, Region
 from facemark.settings import Dataset, Prepare, Splits
 from facemark.stages.prepare import prepare
@@ -113,7 +113,7 @@ def prepared(tmp_path, name, **more) -> tuple[dict, str]:
 
 def test_every_format_has_a_module():
     formats = get_args(Dataset.model_fields["format"].annotation)
-    assert all(callable(importlib.import_module(f"facemark.datasets.{name}").samples) for name in formats)
+    assert all(callable(importlib.import_module(f"facemark.data.formats.{name}").samples) for name in formats)
 
 
 # LaPa

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from facemark.cli import app
 from facemark.data import synthetic
+from facemark.data.validation import list_samples
 from facemark.datatools import contact_sheet
 from facemark.labels import COLORS, IGNORE, Region
 from facemark.settings import Dataset
@@ -153,7 +154,7 @@ def test_sheet_says_what_is_wrong_and_shows_the_rest(folder, tmp_path):
     cv2.imwrite(str(tmp_path / "images/strange.png"), np.full((50, 40, 3), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "labels/strange.png"), np.full((40, 40), 77, np.uint8))
     described = Dataset(format="celebamask", path=tmp_path)
-    tiles = [contact_sheet.tile(each, tmp_path) for each in contact_sheet.samples(described)]
+    tiles = [contact_sheet.tile(each, tmp_path) for each in list_samples(described)]
     assert [values for _, values in tiles] == [set(), {77}]
     for tile, _ in tiles:
         above = np.array(tile)[: 2 * contact_sheet.LINE]
@@ -173,7 +174,7 @@ def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path
     assert cells(console.export_text(), "all")[:4] == ["4", "0", "4", "4"]
     assert "skin" not in console.export_text()
     assert not found.bad
-    image, mask, points = contact_sheet.read_sample(contact_sheet.samples(described)[0])
+    image, mask, points = contact_sheet.read_sample(list_samples(described)[0])
     assert image.shape[:2] == mask.shape
     inside = mask[tuple(points[0, 36:42].mean(0).round().astype(int)[::-1])]
     assert inside == Region.R_EYE

@@ -99,7 +99,7 @@ def test_no_face_is_filled_in_that_prepare_would_draw_for_validation(released, f
 def test_a_face_that_the_parser_does_not_find_stays_as_its_points_draw_it(released):
     drawn = synthetic.draw(2)
     partial = partial_masks.draw_partial_mask(drawn.points[0].astype(float), drawn.mask.shape)
-    parser = FaceParser(*released)
+    parser = FaceParser(released)
     _, mask = pseudo_labels.pseudo_label(drawn.image, partial, drawn.points[0], parser)
     assert (mask != partial).any()
     _, mask = pseudo_labels.pseudo_label(drawn.image, partial, drawn.points[0] + 500, parser)
