@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from facemark.cli import app
 from facemark.data import synthetic
 from facemark.data.validation import list_samples
-from facemark.datatools import contact_sheet
+from facemark.datatools import contact_sheet, summary
 from facemark.labels import COLORS, IGNORE, Region
 from facemark.settings import Dataset
 
@@ -60,12 +60,12 @@ def test_check_counts_what_a_dataset_holds(folder):
 def test_points_beyond_the_edges_are_counted():
     faces = np.zeros((1, 68, 2))
     faces[0, :4] = (-0.6, 0), (0, 9.4), (0, 9.6), (3.6, 9.6)
-    assert contact_sheet.outside(faces, (4, 10)) == 3
-    assert contact_sheet.outside(contact_sheet.NO_FACES, (4, 10)) == 0
+    assert summary.count_outside(faces, (4, 10)) == 3
+    assert summary.count_outside(summary.NO_FACES, (4, 10)) == 0
 
 
 @pytest.mark.parametrize(
-    ("spoil", "phrase"),
+    ("corrupt", "phrase"),
     [
         (lambda root: (root / "train/images/0.png").write_bytes(b"\x89PNG no more"), "cannot be read as a picture"),
         (lambda root: (root / "train/labels/2.png").unlink(), "cannot be read as a mask"),
@@ -74,12 +74,12 @@ def test_points_beyond_the_edges_are_counted():
         (lambda root: repaint(root, Region.SKIN, Region.HAIR), "nose is larger than skin"),
     ],
 )
-def test_check_fails_where_prepare_would_refuse(folder, tmp_path, spoil, phrase):
+def test_check_fails_where_prepare_would_refuse(folder, tmp_path, corrupt, phrase):
     root = tmp_path / "faces"
     for path in folder.rglob("*.*"):
         (root / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
         (root / path.relative_to(folder)).write_bytes(path.read_bytes())
-    spoil(root)
+    corrupt(root)
     done = run("check", root, "--format", "celebamask")
     assert done.exit_code == 1
     assert phrase in done.stderr
@@ -107,7 +107,7 @@ def repaint(root: Path, one: int, other: int) -> None:
 @pytest.mark.parametrize("command", [["check"], ["show", "-o", "sheet.png"]])
 def test_what_cannot_be_is_said_in_a_sentence(tmp_path, command):
     for options, phrase in (
-        (["starter"], "they are to lie at"),
+        (["starter"], "expected: "),
         (["bisenet"], "'celebamask'"),
         (["folder"], "needs classes"),
         (["folder", "--classes", "{0: left_eye}"], "'l_eye'"),
@@ -154,21 +154,21 @@ def test_sheet_says_what_is_wrong_and_shows_the_rest(folder, tmp_path):
     cv2.imwrite(str(tmp_path / "images/strange.png"), np.full((50, 40, 3), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "labels/strange.png"), np.full((40, 40), 77, np.uint8))
     described = Dataset(format="celebamask", path=tmp_path)
-    tiles = [contact_sheet.tile(each, tmp_path) for each in list_samples(described)]
+    tiles = [contact_sheet.draw_tile(each, tmp_path) for each in list_samples(described)]
     assert [values for _, values in tiles] == [set(), {77}]
     for tile, _ in tiles:
-        above = np.array(tile)[: 2 * contact_sheet.LINE]
+        above = np.array(tile)[: 2 * contact_sheet.LINE_HEIGHT]
         assert ((above[..., 0] > 150) & (above[..., 1] < 60)).any()
     assert (np.array(tiles[1][0]) == (255, 0, 255)).all(2).any()  # what no value may be
     assert contact_sheet.draw_contact_sheet(described, 12).size == (
         2 * tiles[0][0].width,
-        tiles[0][0].height + contact_sheet.LINE + 2 * contact_sheet.MARGIN,
+        tiles[0][0].height + contact_sheet.LINE_HEIGHT + 2 * contact_sheet.MARGIN,
     )
 
 
 def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path):
     described = Dataset(format="landmarks68", path=folder)
-    report, found = contact_sheet.check_dataset(described)
+    report, found = summary.check_dataset(described)
     console = Console(record=True, width=140, file=(tmp_path / "out").open("w"))
     console.print(report)
     assert cells(console.export_text(), "all")[:4] == ["4", "0", "4", "4"]
@@ -182,10 +182,10 @@ def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path
 
 def test_long_lines_keep_their_end():
     words = json.dumps(list(range(200)))
-    short = contact_sheet.cut(words, 300)
+    short = contact_sheet.shorten(words, 300)
     assert contact_sheet.FONT.getlength(short) <= 300
     assert short.startswith("… ") and words.endswith(short[2:])
-    assert contact_sheet.cut("short", 300) == "short"
+    assert contact_sheet.shorten("short", 300) == "short"
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tiff"])

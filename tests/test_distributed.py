@@ -10,10 +10,10 @@ import yaml
 from torch.utils.data import DistributedSampler
 
 from facemark.data import synthetic
+from facemark.data.preparation import prepare_dataset
 from facemark.data.samples import folder_samples
 from facemark.labels import IGNORE
 from facemark.settings import Phase, Prepare, load_params
-from facemark.stages.prepare import prepare
 from facemark.training.datamodule import FaceDataModule, FaceDataset
 from facemark.training.trainer import create_trainer
 
@@ -31,7 +31,7 @@ def room(tmp_path, released, monkeypatch):
     params["train"] |= {"start_from": str(released.absolute()), "phases": [{"size": 64, "epochs": 1}]}
     params["train"] |= {"batch_size": 4, "workers": 0, "accelerator": "cpu"}
     monkeypatch.chdir(tmp_path)
-    prepare("drawn", Prepare(**params["prepare"]), Path("build/prepare/drawn"))
+    prepare_dataset("drawn", Prepare(**params["prepare"]), Path("build/prepare/drawn"))
 
     def train(devices: int, *launcher: str) -> dict:
         Path("params.yaml").write_text(yaml.safe_dump(params | {"train": params["train"] | {"devices": devices}}))

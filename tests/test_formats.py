@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from facemark.data import synthetic
 from facemark.data.formats import celebamask_parts, face_synthetics, helen_star, lapa, pts300w, wflw
+from facemark.data.preparation import prepare_dataset
 from facemark.data.sample_checks import is_mirrored
 from facemark.data.samples import read_ids, read_mask, read_points, read_xy
 from facemark.data.splits import read_index
 from facemark.labels import BESIDE_FACE, CLASSES, FLIP, FLIP_POINTS, IGNORE, Region
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import prepare
 
 # the id that each of our classes has in the order of the BiSeNet ports, in FaRL's and in FaceSynthetics' own
 BISENET = [0, 1, 10, 6, 4, 5, 2, 3, 7, 8, 11, 12, 13, 17, 18, 9, 15, 14, 16]
@@ -106,7 +106,7 @@ def prepared(tmp_path, name, **more) -> tuple[dict, str]:
         bad_samples="set_aside",
         seed=1,
     )
-    prepare("mine", settings, tmp_path / "out")
+    prepare_dataset("mine", settings, tmp_path / "out")
     splits = {split: read_index([tmp_path / "out"], split) for split in ("train", "val", "test")}
     return splits, (tmp_path / "out/set_aside.csv").read_text()
 
@@ -136,7 +136,7 @@ def test_lapa_tells_by_its_landmarks_whose_left_is_meant(tmp_path, ids):
         write_lapa(tmp_path / "set", name, ids, split)
     splits, aside = prepared(tmp_path, "lapa")
     assert {name: len(found) for name, found in splits.items()} == {"train": 2, "val": 1, "test": 1}
-    assert aside == "image,faults\n"
+    assert aside == "image,problems\n"
     for sample in (sample for found in splits.values() for sample in found):
         assert (read_mask(sample.mask) == beside(person())).all()
         assert read_points(sample.points) == pytest.approx(face()[None], abs=1e-3)
@@ -234,7 +234,7 @@ def test_celebamask_parts_that_are_missing_are_named(tmp_path):
     (root / "CelebAMask-HQ-mask-anno/0/00003_nose.png").unlink()
     save(root / "CelebAMask-HQ-mask-anno/0/00002_hair.png", np.zeros((64, 64), np.uint8))
     write_mapping(root, {0: 0, 1: 1, 3: 3})
-    with pytest.raises(ValueError, match="lacks 1 of the pictures, 2"):
+    with pytest.raises(ValueError, match="lacks 1 of the pictures, for example 2"):
         celebamask_parts.samples(root)
     write_mapping(root, {n: n for n in range(4)})
     splits, aside = prepared(tmp_path, "celebamask_parts")
@@ -307,7 +307,7 @@ def test_pts_count_from_one(tmp_path):
         picture(tmp_path / f"set/{name}{suffix}")
         text(tmp_path / f"set/{name}.pts", pts(points + 1))
     splits, aside = prepared(tmp_path, "pts300w")
-    assert aside == "image,faults\n"
+    assert aside == "image,problems\n"
     assert [s.image.relative_to(tmp_path / "set").as_posix() for s in splits["train"]] == [
         "afw/c.png",
         "helen/trainset/a.jpg",
@@ -402,7 +402,7 @@ def test_a_plain_folder_says_its_classes(tmp_path, order):
     write_folder(tmp_path / "set", order)
     classes = {order[i]: name for i, name in enumerate(CLASSES)} | {order[Region.CLOTH]: "ignore"}
     splits, aside = prepared(tmp_path, "folder", classes=classes)
-    assert aside == "image,faults\n"
+    assert aside == "image,problems\n"
     expected = np.where(person() == Region.CLOTH, IGNORE, person())
     assert (read_mask(splits["train"][0].mask) == expected).all()
 
@@ -410,9 +410,9 @@ def test_a_plain_folder_says_its_classes(tmp_path, order):
 @pytest.mark.parametrize(
     ("order", "phrase"),
     [
-        (BISENET, "l_eye lies below nose"),
+        (BISENET, "l_eye is below nose"),
         (FARL, "nose is larger than skin"),
-        (SYNTHETICS, "r_brow lies below r_eye"),
+        (SYNTHETICS, "r_brow is below r_eye"),
     ],
 )
 def test_classes_of_another_order_are_refused(tmp_path, order, phrase):
@@ -453,7 +453,7 @@ def test_points_that_count_from_one_are_refused_where_masks_show_the_eyes(tmp_pa
     if not first:
         assert len(prepared(tmp_path, "starter")[0]["train"]) == 3
         return
-    with pytest.raises(SystemExit, match="a pixel right of and below the eyes; take 1 from each"):
+    with pytest.raises(SystemExit, match="a pixel right of and below the eyes; subtract 1 from each"):
         prepared(tmp_path, "starter")
 
 
@@ -472,7 +472,7 @@ def test_prepare_says_what_its_format_lacks(tmp_path):
     picture(tmp_path / "set/CelebA-HQ-img/0.jpg")
     with pytest.raises(SystemExit, match="idx orig_idx orig_file"):
         prepared(tmp_path, "celebamask_parts")
-    with pytest.raises(SystemExit, match="they are to lie at"):
+    with pytest.raises(SystemExit, match="expected: "):
         prepared(tmp_path, "wflw")
 
 
@@ -496,7 +496,7 @@ def test_settings_take_classes_for_a_plain_folder_alone():
 @pytest.mark.parametrize("module", [celebamask_parts, face_synthetics, helen_star, lapa, pts300w, wflw])
 def test_an_empty_folder_says_what_is_to_lie_there(tmp_path, module):
     write_mapping(tmp_path, {0: 0})
-    with pytest.raises(FileNotFoundError, match="they are to lie at"):
+    with pytest.raises(FileNotFoundError, match="expected: "):
         module.samples(tmp_path)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from facemark.data import synthetic
-from facemark.data.outliers import LIMIT, MAX_OUTLIER_SHARE, MIN_FACES, correct_points
+from facemark.data.outliers import INLIER_THRESHOLD, MAX_OUTLIER_SHARE, MIN_FACES, correct_points
 from facemark.data.synthetic.parts import landmarks
 from facemark.data.synthetic.people import somebody
 from facemark.data.synthetic.shapes import Pose
@@ -63,11 +63,16 @@ def test_thrown_points_are_told_from_all_others_and_put_back(faces, share):
     assert (told & hit).sum() >= 0.95 * hit.sum()
     assert (told & ~hit).sum() <= 0.01 * (~hit).sum()
     off = np.linalg.norm(back - faces, axis=-1) / eyes(faces)
-    assert off[moved].mean() < LIMIT < 1.5 < (np.linalg.norm(spoilt - faces, axis=-1) / eyes(faces))[moved].mean()
+    assert (
+        off[moved].mean()
+        < INLIER_THRESHOLD
+        < 1.5
+        < (np.linalg.norm(spoilt - faces, axis=-1) / eyes(faces))[moved].mean()
+    )
 
 
 def test_a_point_off_by_less_than_the_limit_stays_and_by_more_is_moved(faces):
-    for far, moves in ((0.4 * LIMIT, False), (4 * LIMIT, True)):
+    for far, moves in ((0.4 * INLIER_THRESHOLD, False), (4 * INLIER_THRESHOLD, True)):
         spoilt = faces.copy()
         spoilt[7, 33] += (far * eyes(faces)[7, 0], 0)
         back, told = correct_points(spoilt)

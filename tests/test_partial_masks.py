@@ -85,8 +85,8 @@ def test_a_face_beyond_the_picture_is_no_fault():
 def test_a_large_face_has_the_same_regions():
     drawn = synthetic.draw(3)
     points, (height, width) = drawn.points[0].astype(float), drawn.mask.shape
-    times = partial_masks.LARGE // max(height, width) + 1
+    times = partial_masks.MAX_SUPERSAMPLED_SIDE // max(height, width) + 1
     large = partial_masks.draw_partial_mask(times * (points + 0.5) - 0.5, (times * height, times * width))
-    assert max(large.shape) > partial_masks.LARGE
+    assert max(large.shape) > partial_masks.MAX_SUPERSAMPLED_SIDE
     small = partial_masks.draw_partial_mask(points, (height, width))
     assert (large[times // 2 :: times, times // 2 :: times] == small).mean() > 0.97

@@ -11,17 +11,17 @@ from PIL import Image
 
 from facemark.data import synthetic
 from facemark.data.copies import is_large
+from facemark.data.preparation import prepare_dataset
 from facemark.data.sample_checks import is_mirrored, swapped_pairs, validate_sample
 from facemark.data.samples import Sample, read_mask, read_points, write_points
 from facemark.data.splits import assign_splits, class_weights, read_index
 from facemark.images import read_image
 from facemark.labels import CLASSES, Region, mirror
 from facemark.settings import Dataset, Prepare, Splits
-from facemark.stages.prepare import prepare
 
 
 def face(turn: int = 0) -> np.ndarray:
-    """A 96 × 96 mask of one face, turned by so many quarter turns."""
+    """A 96 × 96 mask of one face, rotated by this many quarter turns."""
     mask = np.zeros((96, 96), np.uint8)
     cv2.circle(mask, (48, 48), 40, int(Region.SKIN), -1)
     for region, centre in [
@@ -61,7 +61,7 @@ def settings(path, bad_samples="refuse", form="celebamask") -> Prepare:
 
 
 @pytest.mark.parametrize("turn", range(4))
-def test_sides_are_judged_in_any_pose(turn):
+def test_sides_are_judged_in_any_rotation(turn):
     assert swapped_pairs(face(turn)) == []
     assert swapped_pairs(np.ascontiguousarray(face(turn)[:, ::-1])) == ["l_eye/r_eye", "l_brow/r_brow"]
     assert swapped_pairs(mirror(face(turn))) == []
@@ -89,7 +89,7 @@ def bad_cases(folder, write):
 def test_bad_samples_are_refused_each_by_name(folder, tmp_path, capsys):
     expected = bad_cases(*folder)
     with pytest.raises(SystemExit, match="5 of 13"):
-        prepare("mine", settings(folder[0]), tmp_path / "out")
+        prepare_dataset("mine", settings(folder[0]), tmp_path / "out")
     printed = capsys.readouterr().err
     for name, phrase in expected.items():
         (line,) = [line for line in printed.splitlines() if f"{name}.jpg:" in line]
@@ -99,16 +99,16 @@ def test_bad_samples_are_refused_each_by_name(folder, tmp_path, capsys):
 
 def test_bad_samples_are_set_aside_and_listed(folder, tmp_path):
     expected = bad_cases(*folder)
-    prepare("mine", settings(folder[0], "set_aside"), tmp_path / "out")
+    prepare_dataset("mine", settings(folder[0], "set_aside"), tmp_path / "out")
     with (tmp_path / "out/set_aside.csv").open() as file:
-        listed = {row["image"].split("/")[-1].split(".")[0]: row["faults"] for row in csv.DictReader(file)}
+        listed = {row["image"].split("/")[-1].split(".")[0]: row["problems"] for row in csv.DictReader(file)}
     assert listed.keys() == expected.keys()
     assert all(expected[name] in listed[name] for name in expected)
     kept = [s.image.stem for name in ("train", "val", "test") for s in read_index([tmp_path / "out"], name)]
     assert sorted(kept) == [f"good{i}" for i in range(8)]
 
 
-def test_ignored_pixels_are_no_fault(folder):
+def test_ignored_pixels_are_no_problem(folder):
     root, write = folder
     mask = face()
     mask[:5] = 255
@@ -125,7 +125,7 @@ def test_faces_with_points_alone_are_listed_without_masks(tmp_path):
     for i, count in enumerate((1, 1, 2)):
         cv2.imwrite(str(tmp_path / f"faces/train/images/{i}.jpg"), np.zeros((96, 96, 3), np.uint8))
         write_points(tmp_path / f"faces/train/landmarks/{i}.txt", np.repeat(points[None], count, 0))
-    prepare("mine", settings(tmp_path / "faces", "set_aside", "landmarks68"), tmp_path / "out")
+    prepare_dataset("mine", settings(tmp_path / "faces", "set_aside", "landmarks68"), tmp_path / "out")
     kept = [s for name in ("train", "val", "test") for s in read_index([tmp_path / "out"], name)]
     assert sorted(s.image.stem for s in kept) == ["0", "1"]
     assert all(s.mask is None and s.points and s.classes == () for s in kept)
@@ -136,7 +136,7 @@ def samples(count, name=None):
     return [Sample(path := Path(f"{i:05}.jpg"), path, None, name) for i in range(count)]
 
 
-def test_split_has_the_asked_shares_and_is_stable():
+def test_split_has_the_requested_shares_and_is_stable():
     drawn = assign_splits(samples(4000), Splits(val=0.1, test=0.2), seed=3)
     share = {name: sum(s.split == name for s in drawn) / 4000 for name in ("train", "val", "test")}
     assert share == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.02)
@@ -155,7 +155,7 @@ def test_class_weights_by_hand():
 
 
 def test_statistics_count_training_pixels_only(folder, tmp_path):
-    prepare("mine", settings(folder[0]), tmp_path / "out")
+    prepare_dataset("mine", settings(folder[0]), tmp_path / "out")
     found = json.loads((tmp_path / "out/statistics.json").read_text())
     train = found["samples"]["train"]
     assert sum(found["samples"].values()) == 8
@@ -167,7 +167,7 @@ def test_statistics_count_training_pixels_only(folder, tmp_path):
     assert set(any_of_them.classes) == {CLASSES[i] for i in np.unique(face())}
 
 
-def test_points_beside_the_picture_are_a_fault(tmp_path):
+def test_points_outside_the_image_are_a_problem(tmp_path):
     cv2.imwrite(str(tmp_path / "face.jpg"), np.zeros((40, 60, 3), np.uint8))
     for x, y, sound in ((59, 39, True), (60, 39, False), (59, 40, False), (-1, 5, False)):
         points = [f"{x + dx} {y + dy}" for dx in (0, -0.5) for dy in (0, -0.5)] * 17
@@ -176,11 +176,11 @@ def test_points_beside_the_picture_are_a_fault(tmp_path):
         assert any("outside the picture" in phrase for phrase in found) != sound
 
 
-def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landmarks, tmp_path, capsys):
-    prepare("mine", settings(landmarks, form="landmarks68"), tmp_path / "out")
+def test_outliers_are_corrected_in_train_and_listed_in_all_splits(landmarks, tmp_path):
+    line = prepare_dataset("mine", settings(landmarks, form="landmarks68"), tmp_path / "out")
     with (tmp_path / "out/outliers.csv").open() as file:
         rows = [(Path(row["points"]).name, row["face"], row["point"]) for row in csv.DictReader(file)]
-    assert f"{len(rows)} points that fit no face" in capsys.readouterr().out
+    assert line == f"mine: 41 train, 12 val, 7 test, 0 set aside, {len(rows)} points that fit no face"
     assert [row for row in rows if row[0] != "01.txt"] == [("00.txt", "1", "30"), ("48.txt", "1", "30")]
     train, val = (read_index([tmp_path / "out"], name) for name in ("train", "val"))
     pairs = {s.points: (read_points(landmarks / f"{s.split}/landmarks/{s.image.stem}.txt")[0], read_points(s.points)[0])
@@ -193,15 +193,15 @@ def test_points_that_fit_no_face_are_moved_in_train_and_listed_everywhere(landma
     assert np.linalg.norm(used[30] - used[[29, 33]].mean(0)) < 0.5 * np.linalg.norm(used[36] - used[45])
 
 
-def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
+def test_large_images_are_downscaled_for_training_only(folder, tmp_path):
     big, striped = np.repeat(np.repeat(face(), 20, 0), 20, 1), np.zeros((1920, 1920, 3), np.uint8)
     striped[:, 960:] = 255
     for i in range(8):
         folder[1](f"large{i}", big, striped)
-    prepare("mine", settings(folder[0]), tmp_path / "out")
+    prepare_dataset("mine", settings(folder[0]), tmp_path / "out")
     splits = {name: read_index([tmp_path / "out"], name) for name in ("train", "val", "test")}
     assert all(s.image.parent.name == "images" for name in ("val", "test") for s in splits[name])
-    assert {s.image.parent.name for s in splits["train"]} == {"images", "smaller"}
+    assert {s.image.parent.name for s in splits["train"]} == {"images", "downscaled"}
     for sample in splits["train"]:
         image, mask = read_image(sample.image), read_mask(sample.mask)
         if sample.image.parent.name == "images":
@@ -216,7 +216,7 @@ def test_large_pictures_are_made_smaller_for_training_alone(folder, tmp_path):
         assert image[:, :639].max() < 10 and image[:, 641:].min() > 245
 
 
-def test_pictures_with_points_stay_as_large_as_they_are(tmp_path):
+def test_images_with_points_keep_their_size(tmp_path):
     Image.new("RGB", (1300, 10)).save(tmp_path / "a.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "mask.png", None, "train")
     assert is_large(sample)
@@ -224,26 +224,26 @@ def test_pictures_with_points_stay_as_large_as_they_are(tmp_path):
         assert not is_large(replace(sample, **other))
 
 
-def test_two_pictures_of_one_name_are_no_samples_but_other_files_beside_them_do_no_harm(folder, tmp_path, capsys):
+def test_images_that_share_a_name_are_set_aside_unless_the_other_is_no_image(folder, tmp_path, capsys):
     images = folder[0] / "train/images"
     shutil.copy(images / "good1.jpg", images / "good1.PNG")
     (images / "good2.json").touch()
-    prepare("mine", settings(folder[0], "set_aside"), tmp_path / "out")
+    prepare_dataset("mine", settings(folder[0], "set_aside"), tmp_path / "out")
     named = {line.split(": ")[0]: line for line in capsys.readouterr().err.splitlines() if ": " in line}
     assert {Path(name).name for name in named} == {"good1.jpg", "good1.PNG", "good2.json"}
-    assert all("has its name" in line for name, line in named.items() if "good1" in name)
+    assert all("has the same name" in line for name, line in named.items() if "good1" in name)
     assert sum(len(read_index([tmp_path / "out"], name)) for name in ("train", "val", "test")) == 7
 
 
 def points_only(tmp_path, face: np.ndarray) -> Sample:
-    """A black picture of 200 × 200 pixels with these points."""
+    """A black image of 200 × 200 pixels with these points."""
     cv2.imwrite(str(tmp_path / "face.png"), np.zeros((200, 200, 3), np.uint8))
     write_points(tmp_path / "face.txt", face[None])
     return Sample(tmp_path / "face.png", None, tmp_path / "face.txt", "train")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "phrase"),
+    ("corrupt", "phrase"),
     [
         (lambda face: face / 200, "shares of the picture"),
         (lambda face: np.where(np.arange(68)[:, None] < 7, 0, face), "7 points of a face are at one place"),
@@ -252,31 +252,31 @@ def points_only(tmp_path, face: np.ndarray) -> Sample:
         (lambda face: face[:, ::-1], "swapped in the points: 36–41 are the subject's right eye; or their x and y"),
     ],
 )
-def test_points_that_are_none_of_the_picture_are_told(tmp_path, spoil, phrase):
+def test_points_that_do_not_belong_to_the_image_are_named(tmp_path, corrupt, phrase):
     face = synthetic.draw(0).points[0].astype(float)
     face = 40 + 120 * (face - face.min(0)) / np.ptp(face, 0).max()
     assert validate_sample(points_only(tmp_path, face)) == []
-    (fault,) = validate_sample(points_only(tmp_path, spoil(face)))
-    assert phrase in fault
+    (problem,) = validate_sample(points_only(tmp_path, corrupt(face)))
+    assert phrase in problem
 
 
-def test_a_thrown_point_swaps_no_sides():
+def test_an_outlier_swaps_no_sides():
     face = synthetic.draw(0).points[0].astype(float)
     face[[36, 48]] = (4000, 0), (0, 4000)
     assert not is_mirrored(face)
 
 
-def test_masks_of_no_classes_are_refused_but_not_rare_classes(folder, tmp_path):
+def test_masks_of_no_classes_are_refused_but_not_masks_of_a_rare_class(folder, tmp_path):
     root, write = folder
     for i in range(8):
         write(f"good{i}", np.where(face() > 0, 255, 0).astype(np.uint8))
-    with pytest.raises(SystemExit, match="anything but background and what is ignored; a mask holds"):
-        prepare("mine", settings(root), tmp_path / "out")
+    with pytest.raises(SystemExit, match="anything but background and ignored pixels; a mask holds"):
+        prepare_dataset("mine", settings(root), tmp_path / "out")
     write("good0", np.where(face() == Region.R_EYE, int(Region.EYE_G), 255).astype(np.uint8))
-    prepare("mine", settings(root), tmp_path / "out")
+    prepare_dataset("mine", settings(root), tmp_path / "out")
 
 
-def test_points_of_other_pictures_are_refused(folder, tmp_path):
+def test_points_of_other_images_are_refused(folder, tmp_path):
     root, _ = folder
     points = synthetic.draw(0).points[0].astype(float)
     points = 48 + 48 * (points - points[[36, 45]].mean(0)) / np.ptp(points, 0).max()
@@ -285,10 +285,10 @@ def test_points_of_other_pictures_are_refused(folder, tmp_path):
         for i in range(8):
             write_points(root / f"train/landmarks/good{i}.txt", points[None] + (dx, dy))
         if refused:
-            with pytest.raises(SystemExit, match="most points lie elsewhere than the eyes of their mask"):
-                prepare("mine", settings(root), tmp_path / "out")
+            with pytest.raises(SystemExit, match="most points are elsewhere than the eyes of their mask"):
+                prepare_dataset("mine", settings(root), tmp_path / "out")
         else:
-            prepare("mine", settings(root), tmp_path / "out")
+            prepare_dataset("mine", settings(root), tmp_path / "out")
 
 
 def test_sides_of_several_people_are_not_judged_together(folder):

@@ -36,14 +36,14 @@ def regions(classes: np.ndarray, probability: float) -> np.ndarray:
     ],
 )
 def test_the_parser_says_only_what_the_points_leave_open(told, said, learned):
-    filled = pseudo_labels.fill_mask(np.full((1, 1), told, np.uint8), regions(np.array([[said]]), 0.99))
+    filled = pseudo_labels.complete_mask(np.full((1, 1), told, np.uint8), regions(np.array([[said]]), 0.99))
     assert filled == [[learned]]
     assert filled.dtype == np.uint8
 
 
 def test_what_the_parser_doubts_stays_open():
     partial = np.array([[IGNORE, BESIDE_FACE, Region.NOSE]], np.uint8)
-    filled = pseudo_labels.fill_mask(partial, regions(np.full((1, 3), Region.HAIR), MIN_PROBABILITY - 0.01))
+    filled = pseudo_labels.complete_mask(partial, regions(np.full((1, 3), Region.HAIR), MIN_PROBABILITY - 0.01))
     assert (filled == partial).all()
 
 
@@ -107,7 +107,7 @@ def test_a_face_that_the_parser_does_not_find_stays_as_its_points_draw_it(releas
 
 
 @pytest.mark.parametrize(
-    ("form", "place", "why"), [("starter", "filled", "has masks"), ("landmarks68", ".", "is there already")]
+    ("form", "place", "why"), [("starter", "filled", "has masks"), ("landmarks68", ".", "exists; name")]
 )
 def test_what_cannot_be_filled_is_refused_and_nothing_written(released, folder, tmp_path, form, place, why):
     done = fill(folder, tmp_path / place, form)

@@ -416,7 +416,7 @@ def described(folder: Path, form: str, classes: str | None):
     """The dataset that the options describe."""
     import yaml
 
-    from facemark.datatools.contact_sheet import describe_dataset
+    from facemark.datatools.summary import describe_dataset
 
     try:
         return describe_dataset(folder, form, yaml.safe_load(classes) if classes else None)
@@ -442,7 +442,8 @@ def evaluate(
     from tempfile import TemporaryDirectory
 
     from facemark.data.validation import validate_dataset
-    from facemark.evaluation import scoring
+    from facemark.evaluation.evaluate import round_figures
+    from facemark.evaluation.scoring import evaluate_samples
 
     dataset, parser = described(folder, format, classes), load_parser()
     try:
@@ -453,10 +454,10 @@ def evaluate(
             refusals = [fail(refusal) for refusal in found.refusals("set_aside")]
             if not found.sound:
                 raise fail(f"{folder} has no sound pictures in its {split} split; name another one with --split")
-            figures = scoring.evaluate_samples(parser, found.sound, "evaluating", 0).figures()
+            figures = evaluate_samples(parser, found.sound, "evaluating", 0).figures()
     except SystemExit as stopped:
         raise fail(stopped) from stopped
-    print(json.dumps({"pictures": len(found.sound)} | scoring.round_figures(figures), indent=1))
+    print(json.dumps({"pictures": len(found.sound)} | round_figures(figures), indent=1))
     raise typer.Exit(int(bool(found.bad or refusals)))
 
 
@@ -467,10 +468,10 @@ app.add_typer(contact_sheet, name="data")
 @contact_sheet.command()
 def check(folder: Folder, format: Format, classes: Classes = None) -> None:
     """Say what a dataset holds and what is wrong with it; exit code 1 where prepare would refuse it."""
-    from facemark.datatools import contact_sheet
+    from facemark.datatools import summary
 
     try:
-        report, found = contact_sheet.check_dataset(described(folder, format, classes))
+        report, found = summary.check_dataset(described(folder, format, classes))
     except SystemExit as stopped:
         raise fail(stopped) from stopped
     Console().print(report)

@@ -1,4 +1,5 @@
-"""What training sees: datasets in their formats, checked, split, augmented, or drawn by ``synthetic``.
+"""What training sees: datasets in their formats, checked, split and augmented, and the drawn starter faces.
 
-May import the package's root, ``models``, ``inference`` and ``io``. A format is one module in ``formats``.
+``formats`` reads datasets, ``preparation`` makes them ready for training, ``transforms`` augments, ``synthetic`` draws.
+May import the package's root, ``models``, ``inference`` and ``io``.
 """

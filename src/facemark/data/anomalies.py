@@ -1,6 +1,6 @@
-"""What is odd about the labels of a dataset as a whole: one mask may be odd, most are not.
+"""Anomalies of a dataset's labels: what is odd in one mask, and wrong with the dataset where most masks share it.
 
-Where most masks share an anomaly, ids or points are not what the format says. Each check votes for one mask.
+Then ids or points are not what the format says. Each check is a function that votes for one image's labels.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,21 +22,23 @@ VERTICAL_ORDER = (
     (Region.NOSE, Region.U_LIP),
     (Region.U_LIP, Region.L_LIP),
 )
-"""Pairs of which the first is above the second in all but a few images."""
+"""Pairs of classes; the first is above the second in almost all faces."""
 COMMON_CLASSES = (Region.SKIN, *dict.fromkeys(region for pair in VERTICAL_ORDER for region in pair))
-"""What all but a few faces show."""
-OTHER_IDS = "its ids stand for other classes than those of its format; say which with format: folder and classes"
-NO_IDS = "a mask holds the id of a class in each pixel, see docs/parser.md; 255 is for what is to be ignored"
-OTHER_IMAGE = "points are to be pixels of the very picture that the mask belongs to"
-UNLABELLED = "label it, or where nobody has, call it ignore (255 in the masks): else it is taught not to be there"
-ONE_BASED = "take 1 from each x and y, for here the first pixel is (0, 0)"
+"""Classes that almost all faces show."""
+OTHER_IDS = "its ids stand for other classes than those of its format; name them with format: folder and classes"
+NO_IDS = "a mask holds the id of a class in each pixel, see docs/parser.md; 255 marks pixels to ignore"
+OTHER_IMAGE = "points must be in pixels of the same picture as the mask"
+UNLABELLED = "label it, or mark it as ignore (255 in the masks); otherwise the parser learns that it is never there"
+ONE_BASED = "subtract 1 from each x and y: here the first pixel is (0, 0)"
 
 
 class Anomaly(NamedTuple):
-    """What is odd, and what to do about it."""
+    """What is odd about a dataset."""
 
     phrase: str
+    """Says what is odd."""
     remedy: str
+    """Says what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -48,47 +50,71 @@ class Labels:
     points: np.ndarray | None = None
     """Faces × 68 × 2 (x, y) in pixels."""
     known: tuple[str, ...] = CLASSES
-    """The classes that the dataset has; of the others, none is missed."""
+    """Names of the classes that the dataset labels; others cannot be missing."""
 
     @cached_property
     def centers(self) -> dict[int, np.ndarray]:
-        """Centroid of each common class, NaN where the mask does not show it."""
+        """Centroid (x, y) of each common class, NaN where the mask does not show it."""
         return {region: centroid(self.mask == region) for region in COMMON_CLASSES}
 
     def shows(self, *regions: int) -> bool:
         """Whether the mask shows all of these common classes."""
         return bool(np.isfinite([self.centers[region] for region in regions]).all())
 
+    @cached_property
+    def eye_offset(self) -> tuple[np.ndarray, float] | None:
+        """How far the eye points of one face are from the eye regions of its mask.
+
+        The offset (x, y) is the mean of the two eyes: they are outlined symmetrically, so differences in outlining
+        cancel out in x. With it comes the distance of the two eye regions, also in pixels. None where the labels do not
+        show one face with both eyes.
+        """
+        if self.points is None or len(self.points) != 1 or count_pieces(self.mask == Region.NOSE) > 1:
+            return None
+        moments = [cv2.moments(self.points[0, which, None]) for which in (R_EYE_POINTS, L_EYE_POINTS)]
+        if not all(each["m00"] for each in moments) or not self.shows(Region.R_EYE, Region.L_EYE):
+            return None
+        right, left = self.centers[Region.R_EYE], self.centers[Region.L_EYE]
+        outlined = np.mean([(each["m10"] / each["m00"], each["m01"] / each["m00"]) for each in moments], 0)
+        return outlined - (right + left) / 2, float(np.linalg.norm(right - left))
+
 
 Votes = Iterator[tuple[Anomaly, float]]
-"""An anomaly and 1 where a mask has it, -1 where it has not; -inf where one mask without it is enough to refute it."""
+"""Pairs of an anomaly and a vote: 1 where the labels have it, -1 where they do not. A vote of -inf refutes an anomaly
+that only holds if all masks share it. Labels that cannot show whether they have it do not vote."""
 
 
 def vertical_order(labels: Labels) -> Votes:
-    """A class below one that it is above in faces."""
+    """A class is below one that it is above in faces."""
     for upper, lower in VERTICAL_ORDER:
         if labels.shows(upper, lower):
             below = labels.centers[upper][1] > labels.centers[lower][1]
-            yield Anomaly(f"in most masks {CLASSES[upper]} lies below {CLASSES[lower]}", OTHER_IDS), 1 if below else -1
+            yield Anomaly(f"in most masks {CLASSES[upper]} is below {CLASSES[lower]}", OTHER_IDS), 1 if below else -1
 
 
 def nothing_shown(labels: Labels) -> Votes:
-    """No class but background; a mask of background alone is of a picture without people, and has no vote."""
+    """No class but background is shown.
+
+    A mask of background alone belongs to an image without people, so it does not vote.
+    """
     shown = np.isin(labels.mask, [*range(1, len(CLASSES)), *UNIONS]).any()
     if shown or (labels.mask == IGNORE).any():
-        anomaly = Anomaly("no mask shows anything but background and what is ignored", NO_IDS)
+        anomaly = Anomaly("no mask shows anything but background and ignored pixels", NO_IDS)
         yield anomaly, -np.inf if shown else 1
 
 
 def large_nose(labels: Labels) -> Votes:
-    """A nose larger than the skin."""
+    """The nose is larger than the skin."""
     if nose := (labels.mask == Region.NOSE).sum():
         larger = nose > (labels.mask == Region.SKIN).sum()
         yield Anomaly("in most masks nose is larger than skin", OTHER_IDS), 1 if larger else -1
 
 
 def missing_class(labels: Labels) -> Votes:
-    """A common class that is never shown; where something is ignored, it may be among that."""
+    """A common class is never shown.
+
+    A mask with ignored pixels does not vote: the class may be among them.
+    """
     if (labels.mask == IGNORE).any():
         return
     for region in COMMON_CLASSES:
@@ -97,20 +123,18 @@ def missing_class(labels: Labels) -> Votes:
 
 
 def points_off_the_eyes(labels: Labels) -> Votes:
-    """Eye points of one face elsewhere than its eye regions, or one pixel off."""
-    if labels.points is None or len(labels.points) != 1 or count_pieces(labels.mask == Region.NOSE) > 1:
-        return
-    moments = [cv2.moments(labels.points[0, which, None]) for which in (R_EYE_POINTS, L_EYE_POINTS)]
-    if not all(each["m00"] for each in moments) or not labels.shows(Region.R_EYE, Region.L_EYE):
-        return
-    right, left = labels.centers[Region.R_EYE], labels.centers[Region.L_EYE]
-    outlined = np.mean([(each["m10"] / each["m00"], each["m01"] / each["m00"]) for each in moments], 0)
-    # however eyes are outlined, the two are mirrored, so that what differs from the mask's cancels out in x
-    offset = outlined - (right + left) / 2
-    far = np.linalg.norm(offset) > np.linalg.norm(right - left)
-    yield Anomaly("most points lie elsewhere than the eyes of their mask", OTHER_IMAGE), 1 if far else -1
-    one_pixel = (abs(offset - 1) < 0.5).all()
-    yield Anomaly("most points lie a pixel right of and below the eyes", ONE_BASED), 1 if one_pixel else -1
+    """Eye points are farther from the eye regions than the eyes from each other."""
+    if labels.eye_offset:
+        offset, distance = labels.eye_offset
+        far = np.linalg.norm(offset) > distance
+        yield Anomaly("most points are elsewhere than the eyes of their mask", OTHER_IMAGE), 1 if far else -1
+
+
+def one_based_points(labels: Labels) -> Votes:
+    """Eye points are one pixel right of and below the eye regions."""
+    if labels.eye_offset:
+        one_pixel = (abs(labels.eye_offset[0] - 1) < 0.5).all()
+        yield Anomaly("most points are a pixel right of and below the eyes", ONE_BASED), 1 if one_pixel else -1
 
 
 CHECKS: tuple[Callable[[Labels], Votes], ...] = (
@@ -119,9 +143,10 @@ CHECKS: tuple[Callable[[Labels], Votes], ...] = (
     large_nose,
     missing_class,
     points_off_the_eyes,
+    one_based_points,
 )
 
 
 def label_anomalies(labels: Labels) -> dict[Anomaly, float]:
-    """The votes of one image's labels on each anomaly that they can tell of."""
+    """Return the votes of one image's labels on each anomaly that they can decide; see :data:`Votes`."""
     return {anomaly: vote for check in CHECKS for anomaly, vote in check(labels)}

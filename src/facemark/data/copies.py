@@ -1,4 +1,4 @@
-"""Copies of training samples that training reads in their place: with corrected points, or smaller."""
+"""Copies of training samples that training reads instead: with corrected points, or downscaled."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,45 +12,69 @@ from facemark.geometry import rescale
 from facemark.images import read_image
 
 MAX_SIDE = 1280
-"""Longer side in pixels of training pictures with masks alone: a few hundred are seen, but all read, each time."""
+"""Longer side, in pixels, of training images that have a mask and no points. Training uses a few hundred pixels of
+them, but decodes the whole file each time."""
 
 
-def write_corrected_points(samples: list[Sample], astray: list[Outliers], folder: Path) -> list[Sample]:
-    """Give training samples that have misfits the points without them, written into a folder; others stay as they are.
+def write_corrected_points(samples: list[Sample], outliers: list[Outliers], folder: Path) -> list[Sample]:
+    """Replace the points of training samples that have outliers.
 
-    What a model is tested by is not made to suit it.
+    Validation and test samples keep their points: what a model is measured by is not changed.
+
+    Args:
+        samples: with their splits assigned.
+        outliers: from :func:`facemark.data.outliers.find_outliers`.
+        folder: where corrected points are written; created when needed.
+
+    Returns:
+        The samples in order; a sample with outliers has the path of its corrected points.
     """
-    faces, mended = {each.sample.points: each.faces for each in astray}, []
+    corrected = {each.sample.points: each.corrected for each in outliers}
+    replaced = []
     for number, sample in enumerate(samples):
-        if sample.split == "train" and sample.points in faces:
+        if sample.split == "train" and sample.points in corrected:
             file = folder / f"{number:06}.txt"
             folder.mkdir(parents=True, exist_ok=True)
-            write_points(file, faces[sample.points])
+            write_points(file, corrected[sample.points])
             sample = replace(sample, points=file)
-        mended.append(sample)
-    return mended
+        replaced.append(sample)
+    return replaced
 
 
 def is_large(sample: Sample) -> bool:
-    """Whether a sample is of those that :func:`shrink` makes smaller copies of."""
+    """Whether :func:`downscale_large` replaces a sample.
+
+    Samples with points are never replaced: ``calibrate`` measures them at their own size.
+    """
     if sample.split != "train" or sample.mask is None or sample.points:
         return False
-    with Image.open(sample.image) as picture:
-        return max(picture.size) > MAX_SIDE
+    with Image.open(sample.image) as image:
+        return max(image.size) > MAX_SIDE
 
 
 def downscale_large(samples: list[Sample], folder: Path) -> list[Sample]:
-    """Give training samples of more than LARGEST pixels smaller copies, written into a folder; others stay as they are.
+    """Replace training samples of more than MAX_SIDE pixels by copies of MAX_SIDE pixels.
 
-    So do those that have points, which ``calibrate`` measures as they are.
+    Args:
+        samples: with their splits assigned.
+        folder: where copies are written; created when needed.
+
+    Returns:
+        The samples in order; a large one has the paths of its copies.
     """
-    shrunk, chosen = list(samples), [i for i, sample in enumerate(samples) if is_large(sample)]
-    for i in track(chosen, "making large pictures smaller", disable=not chosen):
-        image, mask = read_image(samples[i].image), read_mask(samples[i].mask)
-        image, mask, _ = rescale(image, mask, NO_FACES, MAX_SIDE / max(mask.shape))
-        folder.mkdir(parents=True, exist_ok=True)
-        picture, regions = (folder / f"{i:06}-{samples[i].image.stem}{suffix}" for suffix in (".jpg", ".png"))
-        Image.fromarray(image).save(picture, quality=95, subsampling=0)
-        Image.fromarray(mask).save(regions)
-        shrunk[i] = replace(samples[i], image=picture, mask=regions)
-    return shrunk
+    replaced, chosen = list(samples), [i for i, sample in enumerate(samples) if is_large(sample)]
+    for i in track(chosen, "downscaling large pictures", disable=not chosen):
+        replaced[i] = _downscale(samples[i], folder / f"{i:06}-{samples[i].image.stem}")
+    return replaced
+
+
+def _downscale(sample: Sample, stem: Path) -> Sample:
+    """Write image and mask, at MAX_SIDE pixels, as ``stem``.jpg and ``stem``.png."""
+    assert sample.mask is not None  # is_large has checked it
+    image, mask = read_image(sample.image), read_mask(sample.mask)
+    image, mask, _ = rescale(image, mask, NO_FACES, MAX_SIDE / max(mask.shape))
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    small_image, small_mask = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".jpg", ".png"))
+    Image.fromarray(image).save(small_image, quality=95, subsampling=0)
+    Image.fromarray(mask).save(small_mask)
+    return replace(sample, image=small_image, mask=small_mask)

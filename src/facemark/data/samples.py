@@ -1,52 +1,68 @@
-"""Datasets: one module a format, all yielding the same :class:`Sample`.
+"""One sample of a dataset, and how its files are read.
 
-A module's ``samples`` lists the pictures under a folder. Where a dataset has class ids, landmarks or files of its own,
-it lists them as :class:`Published`; ``prepare`` converts these one by one.
+A format (:mod:`facemark.data.formats`) lists :class:`Sample` where its files are already in the project's own form.
+Otherwise it lists :class:`Published`, which ``prepare`` converts one by one.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 SPLITS = ("train", "val", "test")
+POINT_LINES = "a line 68, then 68 lines x y, for each face"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, its mask of class ids and, where there are some, its landmarks."""
+    """One image with its labels, in the project's own form: a mask of class ids, iBUG-68 landmarks, or both."""
 
     image: Path
     mask: Path | None
-    """None where there are landmarks alone."""
+    """An 8-bit indexed PNG (:func:`read_mask`); None where the dataset has landmarks alone."""
     points: Path | None
+    """A landmark file (:func:`read_points`); None where the dataset has masks alone."""
     split: str | None
     """``train``, ``val``, ``test``, or None where the dataset does not say."""
     classes: tuple[str, ...] = ()
-    """What the mask shows, once ``prepare`` has looked."""
+    """Names of the classes that the mask shows; empty until ``prepare`` has counted them."""
     weight: float = 1
-    """How often it is shown in training, relative to the others; as params say, not the index."""
+    """How often training shows it, relative to other samples. Set from ``params.yaml``; the index does not hold it."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One picture of a dataset with a form of its own, and how its files are read as ours.
+    """One image of a dataset in a form of its own, with readers that return its labels in ours.
 
-    Both readers raise ValueError where the files are not what the dataset's page says.
+    Both readers raise ValueError where the files are not as the dataset documents them.
     """
 
     image: Path
     split: str | None
+    """``train``, ``val``, ``test``, or None where the dataset does not say."""
     mask: Callable[[], np.ndarray] | None = None
-    """Answers H × W class ids; None where the dataset has landmarks alone."""
+    """Returns the mask, H × W uint8 class ids; None where the dataset has landmarks alone."""
     points: Callable[[], np.ndarray] | None = None
-    """Answers faces × 68 × 2 (x, y), pixels, 0-based; None where there are masks alone."""
+    """Returns the landmarks, faces × 68 × 2 (x, y) in pixels, 0-based; None where the dataset has masks alone."""
 
     def convert(self, stem: Path) -> Sample:
-        """Write what there is in the project's own form, as ``stem``.png and ``stem``.txt."""
-        regions, faces = self.mask and self.mask(), self.points and self.points()
+        """Write its labels in the project's own form.
+
+        Args:
+            stem: path of the files to write, without suffix: ``stem``.png for the mask, ``stem``.txt for the points.
+
+        Returns:
+            A sample of the same image with the files written.
+
+        Raises:
+            ValueError: a file of the dataset cannot be read.
+        """
+        regions = self.mask() if self.mask else None
+        faces = self.points() if self.points else None
         mask, points = stem.with_suffix(".png"), stem.with_suffix(".txt")
         stem.parent.mkdir(parents=True, exist_ok=True)
         if regions is not None:
@@ -57,7 +73,14 @@ class Published:
 
 
 def read_mask(path: Path | str) -> np.ndarray:
-    """Read the H × W class ids of an 8-bit grey or indexed PNG; raises ValueError where there are none."""
+    """Read a mask from an 8-bit grey or indexed PNG.
+
+    Returns:
+        H × W uint8 class ids.
+
+    Raises:
+        ValueError: the file is missing, is no image, or is neither grey nor indexed.
+    """
     try:
         with Image.open(path) as file:
             if file.mode not in ("P", "L"):
@@ -68,16 +91,20 @@ def read_mask(path: Path | str) -> np.ndarray:
 
 
 def read_points(path: Path | str) -> np.ndarray:
-    """Read landmarks as float32 faces × 68 × 2 (x, y), pixels, 0-based.
+    """Read landmarks from a text file: for each face a line ``68`` and 68 lines ``x y`` (LaPa's layout, repeated).
 
-    The file holds, for each face, a line ``68`` and 68 lines ``x y``: LaPa's layout, repeated.
+    Returns:
+        faces × 68 × 2 float32 (x, y) in pixels, 0-based.
+
+    Raises:
+        ValueError: the file is missing, has another layout, or holds a point that is not finite.
     """
     try:
         rows = [line.split() for line in Path(path).read_text().splitlines() if line.strip()]
         faces = np.array([row for row in rows if len(row) == 2], np.float32).reshape(-1, 68, 2)
         counts = [int(" ".join(row)) for row in rows if len(row) != 2]
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a landmark file: a line 68, then 68 lines x y, for each face") from error
+        raise ValueError(f"{path} is not a landmark file: {POINT_LINES}") from error
     if counts != [68] * len(faces):
         raise ValueError(f"{path} announces {counts} points; each face has 68")
     if not np.isfinite(faces).all():
@@ -86,56 +113,79 @@ def read_points(path: Path | str) -> np.ndarray:
 
 
 def write_points(path: Path, faces: np.ndarray) -> None:
-    """Write faces × 68 × 2 (x, y) as :func:`read_points` reads them."""
+    """Write landmarks, faces × 68 × 2 (x, y) in pixels, in the layout of :func:`read_points`."""
     path.write_text("".join("68\n" + "".join(f"{x:.3f} {y:.3f}\n" for x, y in face) for face in faces))
 
 
 def read_ids(path: Path, ids: Mapping[int, int]) -> np.ndarray:
-    """Read a mask of other ids in ours.
+    """Read a mask in the ids of another dataset.
+
+    Args:
+        path: a mask as :func:`read_mask` reads it.
+        ids: our id, or IGNORE, or an id of ``UNIONS``, for each id of the dataset.
+
+    Returns:
+        H × W uint8, our ids.
 
     Raises:
-        ValueError: there is no such mask, or it holds an id that ``ids`` (theirs: ours) does not name.
+        ValueError: the mask cannot be read, or holds an id that ``ids`` lacks.
     """
     mask = read_mask(path)
-    if strange := sorted(set(np.unique(mask).tolist()) - ids.keys()):
-        raise ValueError(f"{path} holds ids {strange}; those of its dataset are {sorted(ids)}")
+    if unknown := sorted(set(np.unique(mask).tolist()) - ids.keys()):
+        raise ValueError(f"{path} holds ids {unknown}; those of its dataset are {sorted(ids)}")
     table = np.zeros(256, np.uint8)
     table[list(ids)] = list(ids.values())
     return table[mask]
 
 
 def read_xy(path: Path, count: int, before: tuple[str, ...] = (), after: tuple[str, ...] = ()) -> np.ndarray:
-    """Read ``count`` lines ``x y``, with the lines that are to stand before and after them, as float32 ``count`` × 2.
+    """Read a text file of ``count`` lines ``x y``.
+
+    Args:
+        path: the file; empty lines and repeated spaces do not count.
+        count: how many points the file must hold.
+        before: the lines that must precede the points.
+        after: the lines that must follow them.
+
+    Returns:
+        count × 2 float32 (x, y), as they are in the file.
 
     Raises:
-        ValueError: the file cannot be read or holds anything else.
+        ValueError: the file is missing, holds anything else, or holds a point that is not finite.
     """
-    form = ", ".join([*before, f"{count} times x y", *after])
+    layout = ", ".join([*before, f"{count} times x y", *after])
     try:
         lines = [" ".join(line.split()) for line in path.read_text().splitlines() if line.strip()]
         rows = lines[len(before) : len(lines) - len(after)]
         points = np.array([row.split() for row in rows], np.float32)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as landmarks, which are the lines: {form}") from error
+        raise ValueError(f"{path} cannot be read as landmarks; the expected lines are: {layout}") from error
     if lines != [*before, *rows, *after] or points.shape != (count, 2) or not np.isfinite(points).all():
-        raise ValueError(f"{path} has {len(rows)} points or other lines around them; it is to hold the lines: {form}")
+        raise ValueError(f"{path} has {len(rows)} points or other lines around them; the expected lines are: {layout}")
     return points
 
 
-def not_empty(samples: list, root: Path, layout: str) -> list:
-    """The samples; raises FileNotFoundError, naming the layout, where there are none."""
-    if not samples:
-        raise FileNotFoundError(f"no pictures under {root}; they are to lie at {layout}")
-    return samples
+Listed = TypeVar("Listed", Sample, Published)
+
+
+def require_samples(listed: list[Listed], root: Path, layout: str) -> list[Listed]:
+    """Return the listed samples.
+
+    Raises:
+        FileNotFoundError: there are none; the message names the expected layout under ``root``.
+    """
+    if not listed:
+        raise FileNotFoundError(f"no pictures under {root}; expected: {layout}")
+    return listed
 
 
 def folder_samples(root: Path) -> list[Sample]:
-    """List ``{images,labels,landmarks}`` under ``root`` and its ``train``, ``val`` and ``test``, whichever exist.
+    """List the images of ``{images,labels,landmarks}`` under ``root`` and under its ``train``, ``val`` and ``test``.
 
-    A picture without a mask is listed all the same: reading it will say what is missing.
+    Folders that do not exist are skipped. An image without a mask is listed too: reading the mask will report it.
 
     Raises:
-        FileNotFoundError: there is no picture in any folder ``images``.
+        FileNotFoundError: no folder ``images`` holds an image.
     """
     samples = [
         Sample(
@@ -147,4 +197,23 @@ def folder_samples(root: Path) -> list[Sample]:
         for split, folder in ((None, root), *((name, root / name) for name in SPLITS))
         for image in sorted((folder / "images").glob("[!.]*"))  # no hidden files
     ]
-    return not_empty(samples, root, "train/images; the starter data comes with: dvc pull")
+    return require_samples(samples, root, "train/images; the starter data comes with: dvc pull")
+
+
+def publish(listed: list[Sample], ids: Mapping[int, int], points: Callable[[Path], np.ndarray]) -> list[Published]:
+    """Say how the files of listed images are read, where masks or landmark files are in another form than ours.
+
+    Args:
+        listed: images with paths to the dataset's own files.
+        ids: our id for each id of its masks, see :func:`read_ids`.
+        points: reads a landmark file and returns faces × 68 × 2 (x, y).
+    """
+    return [
+        Published(
+            sample.image,
+            sample.split,
+            partial(read_ids, sample.mask, ids) if sample.mask else None,
+            partial(points, sample.points) if sample.points else None,
+        )
+        for sample in listed
+    ]

@@ -13,54 +13,79 @@ from facemark.labels import CLASSES
 from facemark.settings import Splits
 
 MIN_CLASS_SHARE = 0.0005
-"""Share of a mask up to which a class is taken for a slip of the pen, not for something that the picture shows."""
+"""Share of a mask above which a class counts as shown; fewer pixels are taken for a labelling slip."""
+COLUMNS = ("split", "image", "mask", "points", "classes", "sha256")
+"""Columns of ``index.csv``."""
 
 
 def assign_splits(samples: list[Sample], shares: Splits, seed: int) -> list[Sample]:
-    """Give a split to every sample: its own where the dataset says, else drawn by the hash of its file name.
+    """Assign a split to every sample: its own where the dataset says, otherwise one drawn by a hash of its file name.
 
-    A split that the dataset lacks altogether is taken from its training samples, and where it lacks none, a sample
-    that has none is of those; a sample never changes its split when others come or go.
+    A split that no sample has is drawn from the training samples and from those without a split. If the dataset has
+    both ``val`` and ``test``, samples without a split are for training. The draw of a sample does not depend on other
+    samples, so it does not change when some are added or removed.
+
+    Args:
+        samples: of one dataset.
+        shares: of the samples, for ``val`` and ``test``.
+        seed: another one draws another split.
     """
-    missing = {name for name in ("val", "test") if all(s.split != name for s in samples)}
+    missing = {name for name in ("val", "test") if all(sample.split != name for sample in samples)}
 
-    def drawn(sample: Sample) -> Sample:
+    def assign(sample: Sample) -> Sample:
         if sample.split in ("val", "test") or not missing:
             return replace(sample, split=sample.split or "train")
         digest = hashlib.sha256(f"{seed}/{sample.image.name}".encode()).digest()
-        place = int.from_bytes(digest[:8]) / 2**64
+        drawn = int.from_bytes(digest[:8]) / 2**64
         val, test = (getattr(shares, name) if name in missing else 0 for name in ("val", "test"))
-        name = "val" if place < val else "test" if place < val + test else "train"
-        return replace(sample, split=name)
+        return replace(sample, split="val" if drawn < val else "test" if drawn < val + test else "train")
 
-    return [drawn(sample) for sample in samples]
+    return [assign(sample) for sample in samples]
 
 
 def class_weights(pixels: np.ndarray) -> np.ndarray:
-    """Cross-entropy weights from pixel counts: the eighth root of rarity, 1 on average, 1 for what never occurs."""
-    seen = pixels > 0
+    """Return cross-entropy weights: the eighth root of each class's inverse frequency, scaled to 1 on average.
+
+    Args:
+        pixels: of each class, C counts.
+
+    Returns:
+        C weights; 1 for a class that never occurs, which the average leaves out.
+    """
+    occurs = pixels > 0
     weights = np.ones(len(pixels))
-    weights[seen] = (pixels.sum() / pixels[seen]) ** 0.125
-    return np.where(seen, weights / weights[seen].mean(), 1) if seen.any() else weights
+    weights[occurs] = (pixels.sum() / pixels[occurs]) ** 0.125
+    return np.where(occurs, weights / weights[occurs].mean(), 1) if occurs.any() else weights
 
 
 def count_pixels(sample: Sample) -> np.ndarray:
-    """Pixels of each class in a sample's mask, none where it has none."""
+    """Count the pixels of each class in a sample's mask.
+
+    Returns:
+        19 counts; zeros where the sample has no mask.
+
+    Raises:
+        ValueError: the mask cannot be read.
+    """
     counts = np.zeros(256, np.int64) if sample.mask is None else np.bincount(read_mask(sample.mask).ravel())
     return np.pad(counts, (0, 256))[: len(CLASSES)]
 
 
 def shown_classes(counts: np.ndarray) -> tuple[str, ...]:
-    """Names of the classes that a mask shows, from the pixels of each, but for slips of the pen."""
+    """Return the names of the classes that a mask shows, from its 19 pixel counts; see MIN_CLASS_SHARE."""
     return tuple(CLASSES[i] for i in np.flatnonzero(counts > MIN_CLASS_SHARE * counts.sum()))
 
 
 def split_statistics(splits: list[str], counts: np.ndarray) -> dict:
-    """Sizes of the splits, and over the training masks the pixels and pictures of each class and the class weights.
+    """Summarise a dataset that has been split.
 
     Args:
-        splits: N names.
+        splits: the split of each sample, N names.
         counts: pixels of each class in each sample, N × 19.
+
+    Returns:
+        ``samples`` in each split; and over the training masks, for each class, its ``pixels``, the number of
+        ``pictures`` that have some, and its ``class_weights``.
     """
     train = counts[np.array(splits) == "train"]
     by_class = {
@@ -74,29 +99,33 @@ def split_statistics(splits: list[str], counts: np.ndarray) -> dict:
 
 
 def write_index(path: Path, samples: list[Sample]) -> None:
-    """Write one row a sample: split, paths, classes, and the sha256 of picture, mask and points together."""
+    """Write one row a sample: split, paths, classes, and the sha256 of image, mask and points together."""
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["split", "image", "mask", "points", "classes", "sha256"])
+        rows.writerow(COLUMNS)
         for s in samples:
             digest = hashlib.sha256(b"".join(p.read_bytes() for p in (s.image, s.mask, s.points) if p)).hexdigest()
             rows.writerow([s.split, s.image, s.mask or "", s.points or "", " ".join(s.classes), digest])
 
 
 def read_index(folders: Iterable[Path], split: str) -> list[Sample]:
-    """The samples of one split from the indexes that ``prepare`` wrote into ``folders``."""
+    """Read the samples of one split from the indexes that ``prepare`` wrote into these folders.
+
+    Raises:
+        FileNotFoundError: a folder has no ``index.csv``.
+    """
     samples = []
     for folder in folders:
         with (folder / "index.csv").open() as file:
             samples += [
                 Sample(
-                    Path(r["image"]),
-                    Path(r["mask"]) if r["mask"] else None,
-                    Path(r["points"]) if r["points"] else None,
-                    r["split"],
-                    tuple(r["classes"].split()),
+                    Path(row["image"]),
+                    Path(row["mask"]) if row["mask"] else None,
+                    Path(row["points"]) if row["points"] else None,
+                    row["split"],
+                    tuple(row["classes"].split()),
                 )
-                for r in csv.DictReader(file)
-                if r["split"] == split
+                for row in csv.DictReader(file)
+                if row["split"] == split
             ]
     return samples

@@ -1,4 +1,5 @@
-"""Looking at a dataset before training, and adding masks to it: ``facemark data``.
+"""Tools that look at a dataset before training, and add masks to it: the commands of ``facemark data``.
 
-May import everything up to ``training``.
+``summary`` counts and checks, ``contact_sheet`` draws, ``pseudo_labels`` writes masks. May import everything up to
+``training``.
 """

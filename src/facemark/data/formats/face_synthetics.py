@@ -1,7 +1,7 @@
 """FaceSynthetics (Wood et al., ICCV 2021, https://github.com/microsoft/FaceSynthetics): 19 classes and 70 points.
 
-``<number>.png``, ``<number>_seg.png`` and ``<number>_ldmks.txt``: 70 lines ``x y``, iBUG-68 and the pupils. Its right
-classes come before its left ones. The points are projections of a head's, so those of the jaw may be hidden.
+``<number>.png``, ``<number>_seg.png`` and ``<number>_ldmks.txt``: 70 lines ``x y``, iBUG-68 and the pupils. Right
+classes come before left ones. The points are projected from a 3D head, so jaw points may be hidden.
 """
 
 from functools import partial
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facemark.data.samples import Published, not_empty, read_ids, read_xy
+from facemark.data.samples import Published, read_ids, read_xy, require_samples
 from facemark.labels import IGNORE, Region
 
 IDS = {
@@ -34,16 +34,27 @@ IDS = {
     18: IGNORE,  # facewear
     255: IGNORE,
 }
-"""Our ids of its ids."""
+"""Our id for each of its ids."""
 
 
 def read_points(path: Path) -> np.ndarray:
-    """Read a landmark file as float32 1 × 68 × 2."""
+    """Read a landmark file.
+
+    Returns:
+        1 × 68 × 2 float32 (x, y) in pixels, 0-based; the pupils are left out.
+
+    Raises:
+        ValueError: the file has another layout.
+    """
     return read_xy(path, 70)[None, :68]
 
 
 def samples(root: Path) -> list[Published]:
-    """List the pictures under ``root``; it has no split of its own."""
+    """List the images under ``root``; the dataset has no split of its own.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
     listed = [
         Published(
             image,
@@ -54,4 +65,4 @@ def samples(root: Path) -> list[Published]:
         for image in sorted(root.glob("*.png"))
         if image.stem.isdecimal()
     ]
-    return not_empty(listed, root, "<number>.png")
+    return require_samples(listed, root, "<number>.png")

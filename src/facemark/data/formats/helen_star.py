@@ -1,17 +1,21 @@
 """HELEN* (relabelled by Lin et al., "RoI Tanh-Warping", CVPR 2019, https://arxiv.org/abs/1906.01342).
 
-``{train,test}/*_image.jpg`` and ``*_label.png`` beside it: LaPa's ids, left is the viewer's.
+``{train,test}/*_image.jpg``, with ``*_label.png`` in the same folder: LaPa's ids, left is the viewer's left.
 """
 
 from functools import partial
 from pathlib import Path
 
 from facemark.data.formats.lapa import VIEWERS
-from facemark.data.samples import Published, not_empty, read_ids
+from facemark.data.samples import Published, read_ids, require_samples
 
 
 def samples(root: Path) -> list[Published]:
-    """List the pictures under ``root``."""
+    """List the images under ``root``.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
     listed = [
         Published(
             image, split, partial(read_ids, image.with_name(f"{image.stem.removesuffix('_image')}_label.png"), VIEWERS)
@@ -19,4 +23,4 @@ def samples(root: Path) -> list[Published]:
         for split in ("train", "test")
         for image in sorted((root / split).glob("*_image.jpg"))
     ]
-    return not_empty(listed, root, "{train,test}/*_image.jpg")
+    return require_samples(listed, root, "{train,test}/*_image.jpg")

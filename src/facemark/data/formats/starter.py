@@ -1,4 +1,8 @@
-"""The starter faces (and any folder laid out as LaPa's, with masks in our own class ids)."""
+"""The starter faces, and any folder with LaPa's layout and masks in the project's own class ids.
+
+``{train,val,test}/images/*``, ``labels/*.png`` and ``landmarks/*.txt`` (iBUG-68,
+:func:`facemark.data.samples.read_points`).
+"""
 
 from facemark.data.samples import folder_samples as samples
 
