@@ -3,8 +3,8 @@ import pytest
 
 from facemark.data import synthetic
 from facemark.data.outliers import INLIER_THRESHOLD, MAX_OUTLIER_SHARE, MIN_FACES, correct_points
-from facemark.data.synthetic.parts import landmarks
-from facemark.data.synthetic.people import somebody
+from facemark.data.synthetic.features import project_landmarks
+from facemark.data.synthetic.people import random_person
 from facemark.data.synthetic.shapes import Pose
 from facemark.labels import OUTER_EYE_CORNERS
 
@@ -46,7 +46,7 @@ def test_turned_heads_fit_as_far_as_profiles_however_few_they_are(share):
     rng = np.random.default_rng(3)
     turns = np.where(rng.random(300) < share, rng.uniform(-90, 90, 300), rng.normal(0, 15, 300))
     poses = [Pose(np.radians([turn, *rng.normal(0, 10, 2)]), 100, np.array([500.0, 500.0])) for turn in turns]
-    assert left_alone(np.array([landmarks(somebody(rng), pose) for pose in poses], float))
+    assert left_alone(np.array([project_landmarks(random_person(rng), pose) for pose in poses], float))
 
 
 def test_labels_that_are_all_noisy_are_no_misfits(faces):

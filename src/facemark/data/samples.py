@@ -23,9 +23,9 @@ class Sample:
 
     image: Path
     mask: Path | None
-    """An 8-bit indexed PNG (:func:`read_mask`); None where the dataset has landmarks alone."""
+    """An 8-bit indexed PNG (:func:`read_mask`); None where the dataset has only landmarks."""
     points: Path | None
-    """A landmark file (:func:`read_points`); None where the dataset has masks alone."""
+    """A landmark file (:func:`read_points`); None where the dataset has only masks."""
     split: str | None
     """``train``, ``val``, ``test``, or None where the dataset does not say."""
     classes: tuple[str, ...] = ()
@@ -45,9 +45,9 @@ class Published:
     split: str | None
     """``train``, ``val``, ``test``, or None where the dataset does not say."""
     mask: Callable[[], np.ndarray] | None = None
-    """Returns the mask, H × W uint8 class ids; None where the dataset has landmarks alone."""
+    """Returns the mask, H × W uint8 class ids; None where the dataset has only landmarks."""
     points: Callable[[], np.ndarray] | None = None
-    """Returns the landmarks, faces × 68 × 2 (x, y) in pixels, 0-based; None where the dataset has masks alone."""
+    """Returns the landmarks, faces × 68 × 2 (x, y) in pixels, 0-based; None where the dataset has only masks."""
 
     def convert(self, stem: Path) -> Sample:
         """Write its labels in the project's own form.

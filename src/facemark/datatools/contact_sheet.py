@@ -49,7 +49,7 @@ MAX_REACH = 10
 def draw_contact_sheet(dataset: Dataset, count: int) -> Image.Image:
     """Draw a contact sheet of ``count`` images, evenly chosen: each with its points, next to it its mask.
 
-    Faces that have points alone are shown as training sees them: cropped, with a partial mask.
+    Faces that have only points are shown as training sees them: cropped, with a partial mask.
 
     Raises:
         SystemExit: there are no images, or the dataset's own lists cannot be read.

@@ -1,4 +1,4 @@
-"""Pseudo-labels: masks for faces that have points alone, from their points and a trained parser.
+"""Pseudo-labels: masks for faces that have only points, from their points and a trained parser.
 
 A partial mask is drawn from the points; where it leaves the class open, confident predictions of the parser fill it. A
 parser that learns from its own confident predictions, under stronger augmentation, improves where nobody has drawn
@@ -74,7 +74,7 @@ def pseudo_label(
 
 
 def write_pseudo_labels(dataset: Dataset, shares: Splits, seed: int, parser: FaceParser, out: Path) -> ValidationReport:
-    """Write the training faces of a dataset that has points alone, cropped, with pseudo-labels.
+    """Write the training faces of a dataset that has only points, cropped, with pseudo-labels.
 
     They are the faces that ``prepare`` would train on with these shares and this seed, so none is for validation.
 
@@ -98,7 +98,7 @@ def write_pseudo_labels(dataset: Dataset, shares: Splits, seed: int, parser: Fac
         written, scratch = Path(unfinished) / "written", Path(unfinished) / "scratch"
         report = validate_dataset(dataset, scratch / "converted")
         if any(sample.mask for sample in report.sound):
-            raise SystemExit(f"{dataset.path} has masks; pseudo-labels are for faces that have points alone")
+            raise SystemExit(f"{dataset.path} has masks; pseudo-labels are for faces that have only points")
         samples = assign_splits(report.sound, shares, seed)
         samples = write_corrected_points(samples, report.outliers, scratch / "corrected")
         training = [sample for sample in samples if sample.split == "train"]

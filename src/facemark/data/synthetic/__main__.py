@@ -1,4 +1,4 @@
-"""``python -m facemark.synthetic FOLDER`` draws the starter data."""
+"""``python -m facemark.data.synthetic FOLDER`` draws the starter data."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import typer
 from facemark.data.synthetic import write
 
 COUNTS = {"train": 480, "val": 60, "test": 60}
+"""Images in each split."""
 
 
 def main(folder: Path, seed: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A cluttered background."""
+"""Random cluttered backgrounds."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from facemark.data.synthetic.shapes import blur, noise, tint
 
 
 def backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A cluttered background with no face in it: H × W × 3 RGB uint8."""
+    """Draw a random cluttered background without a face: H × W × 3 RGB uint8."""
     vivid = rng.random() ** 2
 
     def color() -> np.ndarray:
@@ -37,8 +37,8 @@ def backdrop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
                 image, text, at.astype(int).tolist(), int(rng.integers(0, 8)), size / 300, paint, 3, cv2.LINE_AA
             )
     for _ in range(int(rng.integers(0, 3))):
-        there = noise(rng, height, width, size * rng.uniform(0.02, 0.4), 4) > rng.uniform(0, 1)
-        image = tint(image, blur(there.astype(np.float32), 1) * rng.random(), color())
+        patches = noise(rng, height, width, size * rng.uniform(0.02, 0.4), 4) > rng.uniform(0, 1)
+        image = tint(image, blur(patches.astype(np.float32), 1) * rng.random(), color())
     image = blur(image.astype(np.float32), rng.choice([0.3, 1.5, 4, 9]) * size / 300)
     image *= 1 + 0.15 * rng.random() * noise(rng, height, width, size / 4, 6)[..., None]
     return np.clip(image, 0, 255).astype(np.uint8)

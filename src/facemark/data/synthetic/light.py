@@ -1,4 +1,4 @@
-"""Puts a painted person into the light: complexion, hair strands, folds, shine and shadows, at the picture's size."""
+"""Rendering of a painted person: skin texture, hair strands, folds, shading and shadows, at the image's size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,27 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from facemark.data.synthetic.parts import BROWS, FLESH, SIDES
+from facemark.data.synthetic.features import BROWS, FLESH, SIDES
 from facemark.data.synthetic.people import Person, on_face
-from facemark.data.synthetic.shapes import SUPER, Canvas, Pose, blur, chance, curve, noise, tint, trace, xyz
+from facemark.data.synthetic.shapes import SUPERSAMPLING, Canvas, Pose, blur, chance, curve, noise, tint, trace, xyz
 from facemark.labels import JAW, NOSE_BRIDGE, Region
 
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp far away and the light of the surroundings."""
+    """A distant lamp and ambient light."""
 
     direction: np.ndarray
-    """towards the lamp: x right, y down, z to the viewer"""
+    """Unit vector towards the lamp: x right, y down, z towards the viewer."""
     key: np.ndarray
+    """RGB of the lamp."""
     ambient: np.ndarray
+    """RGB of the ambient light."""
     gloss: float
+    """Strength of specular reflection on skin."""
 
     def shade(self, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Diffuse and mirrored light on a surface of H × W heights in pixels (Lambert; Blinn-Phong)."""
+        """Return diffuse (Lambert) and specular (Blinn-Phong) light on a surface of H × W heights in pixels."""
         dy, dx = np.gradient(height)
         steep = 1 / np.sqrt(1 + dx**2 + dy**2)
         halfway = self.direction + xyz(0, 0, 1)
@@ -32,8 +35,8 @@ class Light:
         return np.maximum(facing[0], 0), np.maximum(facing[1], 0) ** 24
 
 
-def some_light(rng: np.random.Generator) -> Light:
-    """Light from anywhere before and above, hard or soft, warm or cold."""
+def random_light(rng: np.random.Generator) -> Light:
+    """Draw light from anywhere in front and above: hard or soft, warm or cold."""
     direction = np.array([rng.normal(0, 0.7), rng.normal(-0.35, 0.4), rng.uniform(0.4, 1.3)])
     strength = rng.uniform(0.35, 1.0)
     warm = np.array([1, 0, -1]) * rng.normal(0, 0.08)
@@ -45,8 +48,14 @@ def some_light(rng: np.random.Generator) -> Light:
     )
 
 
-def dabs(shape: tuple[int, int], head: Pose, marks: Sequence) -> np.ndarray:
-    """Sum of soft strokes: each (line or dot x, y, z; width; strength; softness), lengths in pupil distances."""
+def soft_strokes(shape: tuple[int, int], head: Pose, marks: Sequence) -> np.ndarray:
+    """Return the sum of blurred strokes, H × W.
+
+    Args:
+        shape: height and width.
+        head: pose that projects the strokes.
+        marks: strokes, each a line or point in space, its width, its strength and its blur; lengths in pupil distances.
+    """
     total = np.zeros(shape, np.float32)
     for line, width, strength, softness in marks:
         mark = np.zeros(shape, np.float32)
@@ -57,7 +66,7 @@ def dabs(shape: tuple[int, int], head: Pose, marks: Sequence) -> np.ndarray:
 
 
 def head_height(rng: np.random.Generator, person: Person, head: Pose, shape: tuple[int, int]) -> np.ndarray:
-    """Height of the face over the picture, H × W pixels: a dome with features and folds."""
+    """Return the height of the face in front of the image, H × W pixels: a dome with features and folds."""
     center = head(np.array([0, 0.1, -1.0]))
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     across, along = (x - center[0]) / head.scale, (y - center[1]) / head.scale
@@ -93,17 +102,17 @@ def head_height(rng: np.random.Generator, person: Person, head: Pose, shape: tup
             (on_face([(s * 0.85, 0.02), (s * 0.98, -0.06)]), 0.02, -0.05 * old, 0.02),
             (on_face([(s * 0.85, 0.08), (s * 0.97, 0.12)]), 0.02, -0.05 * old, 0.02),
         ]
-    return (dome + dabs(shape, head, marks)) * head.scale
+    return (dome + soft_strokes(shape, head, marks)) * head.scale
 
 
-def inflate(cover: np.ndarray, radius: float) -> np.ndarray:
-    """Round a flat shape: H × W heights in pixels that rise within ``radius`` pixels from its edge."""
-    depth = cv2.distanceTransform((cover > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+def inflate(coverage: np.ndarray, radius: float) -> np.ndarray:
+    """Round a flat shape: return H × W heights in pixels that rise within ``radius`` pixels from its edge."""
+    depth = cv2.distanceTransform((coverage > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     return blur(radius * np.sqrt(1 - (1 - np.minimum(depth / radius, 1)) ** 2), radius / 8)
 
 
-def strands(rng: np.random.Generator, person: Person, head: Pose, shape: tuple[int, int]) -> np.ndarray:
-    """Streaks, H × W about ±1, that fan out from the crown and then fall; locks where the hair is curly."""
+def hair_strands(rng: np.random.Generator, person: Person, head: Pose, shape: tuple[int, int]) -> np.ndarray:
+    """Return streaks, H × W about ±1, that fan out from the crown and then fall, with curls."""
     crown = head(np.array([rng.normal(0, 0.3), -1.75, -0.9]))
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     dx, dy = (x - crown[0]) / head.scale, (y - crown[1]) / head.scale
@@ -116,8 +125,8 @@ def strands(rng: np.random.Generator, person: Person, head: Pose, shape: tuple[i
     return streaks + person.curl * noise(rng, *shape, 0.2 * head.scale, 3)
 
 
-def beard_cover(rng: np.random.Generator, head: Pose, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """How thick the beard is, H × W 0–1: round chin and cheeks, or about the mouth alone."""
+def beard_coverage(rng: np.random.Generator, head: Pose, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the density of the beard, H × W 0–1: over chin and cheeks, or around the mouth only."""
     cheek = rng.uniform(0.5, 1.1) if chance(rng, 0.65) else 0
     area = np.zeros(shape, np.float32)
     if cheek:
@@ -131,34 +140,34 @@ def beard_cover(rng: np.random.Generator, head: Pose, points: np.ndarray, shape:
     return blur(area, 0.07 * head.scale) * (1 - 0.6 * bare)
 
 
-def surfaces(
+def add_texture(
     rng: np.random.Generator, canvas: Canvas, person: Person, head: Pose, points: np.ndarray, image: np.ndarray
 ) -> np.ndarray:
-    """Tint H × W × 3 flat colours with complexion, brows, beard, hair strands and the pattern of the cloth."""
-    shape, scale = image.shape[:2], head.scale
-    flesh, bare = canvas.shrink(*FLESH), canvas.shrink(Region.SKIN, Region.NOSE)
+    """Add skin texture, make-up, brows, beard, hair strands and cloth patterns to H × W × 3 flat colours."""
+    shape, scale = (image.shape[0], image.shape[1]), head.scale
+    flesh, bare = canvas.coverage(*FLESH), canvas.coverage(Region.SKIN, Region.NOSE)
     image = image * (1 + 0.03 * flesh * noise(rng, *shape, 0.3 * scale, 4))[..., None]
     red = person.skin * [1.0, 0.78, 0.74]
-    blush = dabs(shape, head, [(on_face([(s * 0.68, 0.6)]), 0.4, rng.uniform(0.1, 0.5), 0.15) for s in (-1, 1)])
-    image = tint(image, bare * blush + 0.25 * canvas.shrink(Region.NOSE) * rng.random(), red)
+    blush = soft_strokes(shape, head, [(on_face([(s * 0.68, 0.6)]), 0.4, rng.uniform(0.1, 0.5), 0.15) for s in (-1, 1)])
+    image = tint(image, bare * blush + 0.25 * canvas.coverage(Region.NOSE) * rng.random(), red)
     if chance(rng, 0.15):
         spots = noise(rng, *shape, 0.04 * scale, 2) > 1.5
         image = tint(image, 0.4 * bare * blur(spots.astype(np.float32), 0.01 * scale), person.skin * 0.6)
     if person.makeup > 0.3:
         shadow = [(person.shape[eye] - xyz(0, 0.08, 0), 0.2, min(person.makeup, 0.9), 0.05) for _, eye, _ in SIDES]
-        image = tint(image, bare * dabs(shape, head, shadow), person.skin * rng.uniform(0.35, 0.8, 3))
-    hairy = strands(rng, person, head, shape)
+        image = tint(image, bare * soft_strokes(shape, head, shadow), person.skin * rng.uniform(0.35, 0.8, 3))
+    strands = hair_strands(rng, person, head, shape)
     ragged = 0.75 + 0.35 * noise(rng, *shape, 0.1 * scale, 3)
-    image = tint(image, blur(canvas.shrink(*BROWS), 0.02 * scale) * ragged * rng.uniform(0.6, 1.1), person.hair * 0.8)
+    image = tint(image, blur(canvas.coverage(*BROWS), 0.02 * scale) * ragged * rng.uniform(0.6, 1.1), person.hair * 0.8)
     if person.beard:
-        density = person.beard * beard_cover(rng, head, points, shape) * (0.8 + 0.4 * noise(rng, *shape, 3, 2))
-        image = tint(image, density * canvas.shrink(Region.SKIN), person.hair * 0.8 + 0.1 * person.skin)
-    image = image * (1 + 0.22 * canvas.shrink(Region.HAIR) * hairy)[..., None]
-    return tint(image, canvas.shrink(Region.CLOTH) * cloth_pattern(rng, shape, scale), rng.uniform(10, 245, 3))
+        density = person.beard * beard_coverage(rng, head, points, shape) * (0.8 + 0.4 * noise(rng, *shape, 3, 2))
+        image = tint(image, density * canvas.coverage(Region.SKIN), person.hair * 0.8 + 0.1 * person.skin)
+    image = image * (1 + 0.22 * canvas.coverage(Region.HAIR) * strands)[..., None]
+    return tint(image, canvas.coverage(Region.CLOTH) * cloth_pattern(rng, shape, scale), rng.uniform(10, 245, 3))
 
 
 def cloth_pattern(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> np.ndarray:
-    """Stripes, checks, blotches or nothing, H × W 0–1."""
+    """Return stripes, checks, blotches or nothing, H × W 0–1."""
     kind = rng.choice(["plain", "stripes", "checks", "blotches"], p=[0.5, 0.2, 0.12, 0.18])
     if kind == "plain":
         return np.zeros(shape, np.float32)
@@ -171,43 +180,48 @@ def cloth_pattern(rng: np.random.Generator, shape: tuple[int, int], scale: float
     return 0.8 * (stripes[0] if kind == "stripes" else (0.5 * stripes[0] + 0.5 * stripes[1])).astype(np.float32)
 
 
-def shadow(cover: np.ndarray, shift: np.ndarray, softness: float) -> np.ndarray:
-    """The shadow that a shape throws ``shift`` (x, y) pixels away."""
+def cast_shadow(coverage: np.ndarray, shift: np.ndarray, softness: float) -> np.ndarray:
+    """Return the shadow that a shape casts ``shift`` (x, y) pixels away, blurred by ``softness`` pixels."""
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-    return blur(cv2.warpAffine(cover, move, cover.shape[::-1]), softness)
+    return blur(cv2.warpAffine(coverage, move, (coverage.shape[1], coverage.shape[0])), softness)
 
 
 def render(
     rng: np.random.Generator, canvas: Canvas, person: Person, head: Pose, points: np.ndarray, light: Light
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A painted person in the light: H × W × 3 float colours times coverage, and the H × W coverage 0–1."""
-    height, width = np.array(canvas.label.shape) // SUPER
+    """Render a painted person in the light.
+
+    Returns:
+        Colours times coverage, H × W × 3 float RGB 0–255, and the coverage, H × W 0–1.
+    """
+    height, width = (side // SUPERSAMPLING for side in canvas.label.shape)
     shape, scale = (height, width), head.scale
     image = cv2.resize(canvas.color, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    image = surfaces(rng, canvas, person, head, points, image)
-    top = canvas.shrink(Region.HAIR, Region.HAT, Region.EAR_R)
-    neck, cloth = canvas.shrink(Region.NECK, Region.NECK_L), canvas.shrink(Region.CLOTH)
+    image = add_texture(rng, canvas, person, head, points, image)
+    top = canvas.coverage(Region.HAIR, Region.HAT, Region.EAR_R)
+    neck, cloth = canvas.coverage(Region.NECK, Region.NECK_L), canvas.coverage(Region.CLOTH)
     whole = cv2.resize((canvas.label > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    face_cover = np.clip(whole - top - neck - cloth, 0, 1)
+    face_coverage = np.clip(whole - top - neck - cloth, 0, 1)
     locks = 0.03 * person.curl * scale * noise(rng, *shape, 0.2 * scale, 2)
     folds = noise(rng, *shape, 0.8 * scale, 3) * 0.05 * scale
     layers = [
-        (face_cover, head_height(rng, person, head, shape), light.gloss),
+        (face_coverage, head_height(rng, person, head, shape), light.gloss),
         (top, inflate(top, 0.5 * scale) + locks, 0.4 * light.gloss),
         (neck, inflate(neck, 0.7 * scale), 0.0),
         (cloth, inflate(cloth, 0.8 * scale) + folds, 0.0),
     ]
     away = -light.direction[:2] * scale
-    over_face = shadow(canvas.shrink(Region.HAIR, Region.HAT, Region.EYE_G), 0.14 * away, 0.05 * scale)
-    under_chin = shadow(face_cover, 0.5 * away + [0, 0.3 * scale], 0.12 * scale)
-    diffuse, mirror, open_sky = np.zeros((3, *shape), np.float32)
-    for (cover, heights, gloss), dark in zip(layers, (over_face, 0, under_chin, under_chin), strict=True):
+    over_face = cast_shadow(canvas.coverage(Region.HAIR, Region.HAT, Region.EYE_G), 0.14 * away, 0.05 * scale)
+    under_chin = cast_shadow(face_coverage, 0.5 * away + [0, 0.3 * scale], 0.12 * scale)
+    diffuse, specular, open_sky = np.zeros((3, *shape), np.float32)
+    shadows = over_face, np.zeros(()), under_chin, under_chin
+    for (coverage, heights, gloss), dark in zip(layers, shadows, strict=True):
         lit, shine = light.shade(heights)
-        diffuse += cover * lit * (1 - 0.65 * dark)
-        mirror += cover * gloss * shine * (1 - dark)
-        open_sky += cover * (1 - 0.3 * dark)
+        diffuse += coverage * lit * (1 - 0.65 * dark)
+        specular += coverage * gloss * shine * (1 - dark)
+        open_sky += coverage * (1 - 0.3 * dark)
     lit = (
         image * (light.ambient * open_sky[..., None] + light.key * diffuse[..., None])
-        + 200 * mirror[..., None] * light.key
+        + 200 * specular[..., None] * light.key
     )
     return np.clip(lit, 0, 255 * whole[..., None]), whole

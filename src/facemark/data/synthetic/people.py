@@ -1,14 +1,14 @@
-"""What people look like: the average face in space, and persons who vary it."""
+"""What people look like: the average face in space, and random variations of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from facemark.data.synthetic.shapes import chance, pick
+from facemark.data.synthetic.shapes import chance, pick_color
 from facemark.labels import FLIP_POINTS, JAW, L_EYE_POINTS, R_EYE_POINTS
 
-# The x, y of the points are rounded medians of frontal iBUG-68 faces, mouth closed.
+# x, y of the points on the right half: rounded medians of frontal iBUG-68 faces, mouth closed
 RIGHT_HALF = {
     **dict(enumerate([(-1.13, 0.04), (-1.11, 0.33), (-1.08, 0.62), (-1.02, 0.91), (-0.91, 1.18)])),
     **dict(enumerate([(-0.74, 1.42), (-0.52, 1.62), (-0.27, 1.77), (0, 1.82)], 5)),
@@ -21,7 +21,7 @@ RIGHT_HALF = {
     **dict(enumerate([(-0.36, 1.08), (-0.11, 1.085), (0, 1.09)], 60)),
     **dict(enumerate([(0, 1.09), (-0.11, 1.085)], 66)),
 }
-# How far each of those points stands out of the smooth face, or lies behind it
+# How far each of those points is in front of the smooth face (positive) or behind it
 RELIEF = {
     **dict(enumerate([-0.35, -0.3, -0.22, -0.15, -0.1, -0.05, 0, 0, 0.02])),
     **dict(enumerate([-0.05, 0.02, 0.06, 0.08, 0.08], 17)),
@@ -41,7 +41,7 @@ HAIRS = [
     (176, 134, 86), (206, 172, 120), (150, 148, 146), (214, 212, 208), (70, 60, 110), (170, 60, 90),
 ]  # fmt: skip
 
-# Volume over the skull, how far down it hangs behind and before the ears, and how often it is seen
+# Volume over the skull, how far down it hangs behind and in front of the ears, and its probability
 STYLES = {
     "bald": (0, 0, 0, 0.08),
     "cropped": (0.05, 0.3, 0.1, 0.14),
@@ -54,13 +54,13 @@ STYLES = {
 
 
 def surface(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Depth z of the smooth face, without features, at x, y."""
+    """Return the depth z of the smooth face, without features, at x, y."""
     return 1.3 * (np.sqrt(np.clip(1 - (x / 1.25) ** 2 - ((y - 0.2) / 2.4) ** 2, 0, 1)) - 1)
 
 
-def on_face(points: Sequence, lift: float = 0.02) -> np.ndarray:
-    """Points x, y laid onto the smooth face, N × 3."""
-    points = np.array(points, float)
+def on_face(flat: ArrayLike, lift: float = 0.02) -> np.ndarray:
+    """Return N × 3 points ``lift`` in front of the smooth face at N × 2 places x, y."""
+    points = np.array(flat, float)
     return np.column_stack([points, surface(*points.T) + lift])
 
 
@@ -72,34 +72,44 @@ def _template() -> np.ndarray:
 
 
 TEMPLATE = _template()
-"""The 68 points of the average face in space."""
+"""The 68 points of the average face in space, 68 × 3."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """What one person looks like; lengths in pupil distances, colours RGB 0–255."""
+    """What one person looks like: lengths in pupil distances, colours RGB 0–255."""
 
     shape: np.ndarray
-    """68 × 3 points"""
+    """68 × 3 points in space."""
     age: float
-    """0 child … 1 old"""
+    """0 for a child to 1 for an old person."""
     skin: np.ndarray
     hair: np.ndarray
     style: str
+    """Hair style, one of STYLES."""
     curl: float
+    """0 for straight to 1 for curly hair."""
     hairline: float
+    """y of the hairline."""
     fringe: bool
     hat: str | None
+    """``cap``, ``beanie``, ``brim`` or None."""
     glasses: str | None
+    """``clear``, ``sun`` or None."""
     beard: float
+    """Density, 0–1."""
     smile: float
+    """Negative for a sad mouth."""
     teeth: bool
+    """Whether an open mouth shows them."""
     makeup: float
+    """0 for none."""
     gaze: np.ndarray
+    """Offset (x, y) of the irises."""
 
 
 def face_shape(rng: np.random.Generator, age: float, openness: float, smile: float) -> np.ndarray:
-    """The 68 points of somebody, 68 × 3: the template, varied and moved by expression."""
+    """Return the 68 × 3 points of a random person: the template with individual shape, age and expression."""
     p = TEMPLATE.copy()
     child = max(0, 0.3 - age) / 0.3
     own = rng.normal(0, 0.012, (68, 3))
@@ -126,7 +136,7 @@ def face_shape(rng: np.random.Generator, age: float, openness: float, smile: flo
 
 
 def open_mouth(shape: np.ndarray, amount: float) -> np.ndarray:
-    """Lower jaw and lower lip by ``amount``; lips part most in their middle."""
+    """Return a shape, 68 × 3, with jaw and lower lip lowered by ``amount``; the lips part most in the middle."""
     p = shape.copy()
     for lower in (slice(55, 60), slice(65, 68)):
         p[lower, 1] += amount * (1 - 0.25 * (np.abs(p[lower, 0]) / 0.3) ** 2)
@@ -137,20 +147,20 @@ def open_mouth(shape: np.ndarray, amount: float) -> np.ndarray:
     return p
 
 
-def somebody(rng: np.random.Generator) -> Person:
-    """A person drawn at random."""
+def random_person(rng: np.random.Generator) -> Person:
+    """Draw a random person."""
     age = rng.random()
     openness = 0.04 if chance(rng, 0.07) else np.clip(rng.normal(1.05, 0.25), 0.35, 1.6)
     smile = rng.uniform(-0.2, 1.1)
     gap = rng.choice([0, 0.08, 0.2, 0.4], p=[0.5, 0.25, 0.17, 0.08]) * rng.uniform(0.7, 1.3)
-    style = str(rng.choice(list(STYLES), p=[often for *_, often in STYLES.values()]))
-    hair = pick(rng, HAIRS[:10] if chance(rng, 0.94) else HAIRS[10:])
+    style = str(rng.choice(list(STYLES), p=[probability for *_, probability in STYLES.values()]))
+    hair = pick_color(rng, HAIRS[:10] if chance(rng, 0.94) else HAIRS[10:])
     grey = np.clip((age - 0.7) * 3, 0, 1) * rng.random()
-    manly = style in ("bald", "cropped", "short") and age > 0.25
+    masculine = style in ("bald", "cropped", "short") and age > 0.25
     return Person(
         shape=open_mouth(face_shape(rng, age, openness, smile), gap),
         age=age,
-        skin=pick(rng, SKINS, 0.03),
+        skin=pick_color(rng, SKINS, 0.03),
         hair=hair + grey * (190 - hair),
         style=style,
         curl=1.0 if style == "afro" else rng.random() ** 2,
@@ -158,9 +168,9 @@ def somebody(rng: np.random.Generator) -> Person:
         fringe=style in ("bob", "long", "short") and chance(rng, 0.35),
         hat=str(rng.choice(["cap", "beanie", "brim"])) if chance(rng, 0.16) else None,
         glasses=str(rng.choice(["clear", "clear", "sun"])) if chance(rng, 0.24) else None,
-        beard=rng.uniform(0.2, 1) if manly and chance(rng, 0.45) else 0,
+        beard=rng.uniform(0.2, 1) if masculine and chance(rng, 0.45) else 0,
         smile=smile,
         teeth=chance(rng, 0.8),
-        makeup=0 if manly else max(0, rng.normal(0, 0.6)),
+        makeup=0 if masculine else max(0, rng.normal(0, 0.6)),
         gaze=rng.normal(0, [0.045, 0.015]),
     )

@@ -1,28 +1,35 @@
-"""Tools of the draughtsman: noise, curves, outlines, the canvas and the pose that projects onto it."""
+"""Drawing primitives: noise, curves, outlines, the canvas, and the pose that projects onto it.
+
+Points in space are x, y, z in pupil distances (see :mod:`facemark.data.synthetic`); points in the image are x, y in
+pixels.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-SUPER = 3
-"""How far outlines are enlarged; odd, so that a pixel's class is that of the enlarged pixel at its very centre."""
+SUPERSAMPLING = 3
+"""Enlargement of the canvas; odd, so that a pixel's class is that of the enlarged pixel at its centre."""
 
 PIVOT = np.array([0, 0.7, -1.2])
-"""The head turns about this point of the neck."""
+"""Point of the neck about which the head turns."""
 DISTANCE = 16.0
-"""From the camera to the pivot."""
+"""From the camera to the pivot, in pupil distances."""
+Color = Sequence[float] | np.ndarray
+"""RGB, 0–255."""
 
 
 def chance(rng: np.random.Generator, probability: float) -> bool:
-    """True as often as ``probability`` says."""
+    """Return True with a probability (one draw)."""
     return bool(rng.random() < probability)
 
 
-def pick(rng: np.random.Generator, table: Sequence[tuple], jitter: float = 0.06) -> np.ndarray:
-    """A colour between two neighbours of a table, a little off, as float RGB."""
+def pick_color(rng: np.random.Generator, table: Sequence[tuple], jitter: float = 0.06) -> np.ndarray:
+    """Return a random colour between two neighbours of a table, with multiplicative noise: float RGB, 8–255."""
     at = rng.uniform(0, len(table) - 1)
     low = np.array(table[int(at)], float)
     colour = low + (at % 1) * (np.array(table[int(at) + 1], float) - low)
@@ -30,7 +37,7 @@ def pick(rng: np.random.Generator, table: Sequence[tuple], jitter: float = 0.06)
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, octaves: int = 3) -> np.ndarray:
-    """Smooth noise, H × W float32, about ±1; its largest features are ``cell`` pixels wide."""
+    """Return smooth noise, H × W float32, about ±1; its largest features are ``cell`` pixels wide."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1)
@@ -40,7 +47,7 @@ def noise(rng: np.random.Generator, height: int, width: int, cell: float, octave
 
 
 def curve(points: np.ndarray, closed: bool = False) -> np.ndarray:
-    """The smooth line through N points (any dimension), eight points to a span."""
+    """Return the smooth line through N × D points, with eight points for each span."""
     if closed:
         points = np.vstack([points, points[:1]])
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1) + 1e-6
@@ -49,26 +56,26 @@ def curve(points: np.ndarray, closed: bool = False) -> np.ndarray:
     return spline(np.interp(np.arange(0, len(points) - 1 + 1e-9, 1 / 8), np.arange(len(points)), at))
 
 
-def ring(center: Sequence[float], radii: Sequence[float], count: int = 32, power: float = 1) -> np.ndarray:
-    """An ellipse (``power`` 1) or a rounded box (less) of ``count`` points x, y, z about a centre in space."""
+def ring(center: ArrayLike, radii: ArrayLike, count: int = 32, power: float = 1) -> np.ndarray:
+    """Return ``count`` × 3 points on an ellipse (``power`` 1) or a rounded box (less) about a centre in space."""
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], 1)
-    flat = np.sign(circle) * np.abs(circle) ** power * radii
-    return np.column_stack([flat, np.zeros(count)]) + center
+    flat = np.sign(circle) * np.abs(circle) ** power * np.asarray(radii)
+    return np.column_stack([flat, np.zeros(count)]) + np.asarray(center)
 
 
 def xyz(*place: float) -> np.ndarray:
-    """A point or a step in space."""
+    """Return a point or a step in space as an array."""
     return np.array(place, float)
 
 
-def hull(points: np.ndarray) -> np.ndarray:
-    """The convex outline of N × 2 points."""
+def convex_hull(points: np.ndarray) -> np.ndarray:
+    """Return the convex hull of N × 2 points, K × 2 float32."""
     return cv2.convexHull(points.reshape(-1, 2).astype(np.float32))[:, 0]
 
 
-def rough(rng: np.random.Generator, outline: np.ndarray, amount: float, waves: int = 24) -> np.ndarray:
-    """A closed outline with uneven edges: points are pushed from its middle by about ``amount`` pixels."""
+def roughen(rng: np.random.Generator, outline: np.ndarray, amount: float, waves: int = 24) -> np.ndarray:
+    """Return a closed outline, N × 2, with uneven edges: moved away from its centre by about ±``amount`` pixels."""
     around = np.vstack([outline, outline[:1]])
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(around, axis=0), axis=1))])
     at = np.linspace(0, length[-1], 10 * waves, endpoint=False)
@@ -79,69 +86,77 @@ def rough(rng: np.random.Generator, outline: np.ndarray, amount: float, waves: i
     return dense + outward * (amount * push)[:, None]
 
 
-def mirrored(points: Sequence) -> np.ndarray:
-    """Points x, y of the side x > 0 seen from the top down, led on through the other side: a closed outline."""
-    points = np.array(points, float)
+def symmetric_outline(half: ArrayLike) -> np.ndarray:
+    """Return a closed outline from its half x > 0: N × 2 points from the top down, then their reflections upwards."""
+    points = np.array(half, float)
     return np.vstack([points, points[::-1] * [-1, 1]])
 
 
 def blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian blur of ``sigma`` pixels."""
+    """Return a Gaussian blur of ``sigma`` pixels, 0.3 at least."""
     return cv2.GaussianBlur(plane, (0, 0), max(sigma, 0.3))
 
 
 def tint(image: np.ndarray, amount: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """Blend a colour into a picture by H × W amounts 0–1."""
+    """Blend a colour into an image, H × W × 3, by amounts, H × W, clipped to 0–1."""
     amount = np.clip(amount, 0, 1)[..., None]
     return image + amount * (color - image)
 
 
 class Canvas:
-    """Colours and labels of one person, :data:`SUPER` times enlarged, painted together."""
+    """Colours and labels of one person, painted together at SUPERSAMPLING times the image's size."""
 
     def __init__(self, height: int, width: int):
-        self.color = np.zeros((height * SUPER, width * SUPER, 3), np.uint8)
-        self.label = np.zeros((height * SUPER, width * SUPER), np.uint8)
+        shape = height * SUPERSAMPLING, width * SUPERSAMPLING
+        self.color = np.zeros((*shape, 3), np.uint8)
+        """RGB."""
+        self.label = np.zeros(shape, np.uint8)
+        """Class ids; 0 where nothing is painted."""
 
     def paint(
         self,
         points: np.ndarray,
-        color: np.ndarray | None,
+        color: Color | None,
         region: int | None = None,
         inside: tuple[int, ...] = (),
         holes: Sequence[np.ndarray] = (),
         width: float = 0,
     ) -> None:
-        """Fill an outline (N × 2 pixels), or draw it as a line ``width`` pixels wide.
+        """Fill an outline, or draw it as a line.
 
-        Only what lies ``inside`` these regions and outside the ``holes`` is painted; without ``region`` the labels
-        stay as they are, without ``color`` the colours.
+        Args:
+            points: N × 2 (x, y) in pixels of the image.
+            color: RGB; None leaves the colours as they are.
+            region: class id; None leaves the labels as they are.
+            inside: class ids to paint over; empty for all.
+            holes: outlines, N × 2, that are left out.
+            width: of the line, in pixels of the image; 0 fills the outline.
         """
-        fine = (np.asarray(points) + 0.5) * SUPER - 0.5
-        pad = width * SUPER + 2
+        fine = (np.asarray(points) + 0.5) * SUPERSAMPLING - 0.5
+        pad = width * SUPERSAMPLING + 2
         left, top = np.maximum(np.floor(fine.min(0) - pad), 0).astype(int)
         right, bottom = np.minimum(np.ceil(fine.max(0) + pad), self.label.shape[::-1]).astype(int)
         if left >= right or top >= bottom:
             return
-        there = np.zeros((bottom - top, right - left), np.uint8)
-        trace(there, fine - (left, top), 1, width * SUPER)
+        drawn = np.zeros((bottom - top, right - left), np.uint8)
+        trace(drawn, fine - (left, top), 1, width * SUPERSAMPLING)
         for hole in holes:
-            trace(there, (hole + 0.5) * SUPER - 0.5 - (left, top), 0)
+            trace(drawn, (hole + 0.5) * SUPERSAMPLING - 0.5 - (left, top), 0)
         label, colors = self.label[top:bottom, left:right], self.color[top:bottom, left:right]
-        there = (there > 0) & np.isin(label, inside) if inside else there > 0
+        painted = (drawn > 0) & np.isin(label, inside) if inside else drawn > 0
         if color is not None:
-            colors[there] = np.clip(color, 0, 255).astype(np.uint8)
+            colors[painted] = np.clip(color, 0, 255).astype(np.uint8)
         if region is not None:
-            label[there] = region
+            label[painted] = region
 
-    def shrink(self, *regions: int) -> np.ndarray:
-        """How much of each pixel of the picture these regions cover, H × W, 0–1."""
-        there = np.isin(self.label, regions).astype(np.float32)
-        return cv2.resize(there, None, fx=1 / SUPER, fy=1 / SUPER, interpolation=cv2.INTER_AREA)
+    def coverage(self, *regions: int) -> np.ndarray:
+        """Return how much of each pixel of the image these regions cover, H × W float32, 0–1."""
+        covered = np.isin(self.label, regions).astype(np.float32)
+        return cv2.resize(covered, None, fx=1 / SUPERSAMPLING, fy=1 / SUPERSAMPLING, interpolation=cv2.INTER_AREA)
 
 
 def trace(plane: np.ndarray, points: np.ndarray, value: float, width: float = 0) -> None:
-    """Fill an outline (N × 2 pixels of this plane) with a value, or draw it as a line ``width`` pixels wide."""
+    """Fill an outline (N × 2, pixels of this plane) with a value, or draw it as a line ``width`` pixels wide."""
     fixed = [np.round(np.clip(points, -4000, 4000) * 16).astype(np.int32)]
     if width:
         cv2.polylines(plane, fixed, False, value, max(1, round(width)), shift=4)
@@ -151,14 +166,14 @@ def trace(plane: np.ndarray, points: np.ndarray, value: float, width: float = 0)
 
 @dataclass(frozen=True)
 class Pose:
-    """Turns points in space about :data:`PIVOT` and projects them into the picture."""
+    """Rotates points in space about PIVOT, and projects them into the image."""
 
     angles: np.ndarray
-    """yaw (to the picture's right), pitch (down), roll (clockwise), radians"""
+    """Yaw (towards the image's right), pitch (down), roll (clockwise), in radians."""
     scale: float
-    """pixels between the pupils of a frontal face"""
+    """Pixels between the pupils of a frontal face."""
     offset: np.ndarray
-    """the pivot's pixel"""
+    """The pivot's (x, y) in pixels."""
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Project … × 3 points to … × 2 pixels."""
