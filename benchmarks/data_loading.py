@@ -21,8 +21,8 @@ from facemark.data.samples import Sample, folder_samples
 from facemark.labels import CLASSES
 from facemark.models import unet
 from facemark.settings import load_params
-from facemark.training import trainer
 from facemark.training.datamodule import FaceDataset
+from facemark.training.precision import training_dtype
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import keep_memory
 
@@ -39,12 +39,12 @@ class Training:
         network = unet.build().to(memory_format=torch.channels_last)
         self.task = ParsingTask(network, self.settings, [1.0] * len(CLASSES)).to(self.device)
         self.optimizer = torch.optim.AdamW(self.task.parameters(), self.settings.learning_rate)
-        self.dtype = trainer.training_dtype(self.device)
+        self.dtype = training_dtype(self.device)
 
     def step(self, batch: list[torch.Tensor]) -> None:
         """Take one step."""
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            loss, _ = self.task._loss([each.to(self.device) for each in batch])
+            loss, _ = self.task.loss([each.to(self.device) for each in batch])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.settings.clip)
         self.optimizer.step()

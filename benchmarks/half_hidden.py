@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from facemark.data.formats.landmarks68 import samples
-from facemark.evaluation import scoring
+from facemark.evaluation.robustness import fit_example, half_occluded
+from facemark.evaluation.scoring import evaluate_samples
 from facemark.inference.parser import FaceParser
 from facemark.settings import RELEASED
 
@@ -24,9 +25,9 @@ def main(
     if not folder.is_dir():
         raise SystemExit(f"there is no folder {folder}; name one that has images/ and landmarks/")
     some, parser = samples(folder)[::every], FaceParser(*RELEASED)
-    clean = scoring.evaluate_samples(parser, some, "undamaged", 0, scoring.fit_example)
+    clean = evaluate_samples(parser, some, "unoccluded", 0, fit_example)
     table = Table("of the faces behind a board", "", title=f"{len(clean.errors)} faces")
-    for name, value in scoring.half_hidden(parser, some, clean).items():
+    for name, value in half_occluded(parser, some, clean).items():
         table.add_row(name, f"{value:.2f}")
     Console().print(table)
 

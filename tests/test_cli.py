@@ -254,7 +254,7 @@ def test_evaluate_holds_a_split_against_its_truth_and_names_what_it_leaves_out(r
     figures = json.loads(done.stdout)
     assert figures["pictures"] == 1
     assert figures["landmarks"]["faces"] == len(synthetic.draw(0).points)
-    assert figures["landmarks"]["found"] == 0  # by an untrained network
+    assert figures["landmarks"]["recall"] == 0  # by an untrained network
     assert 0 <= figures["mean_f1"] < 30
     done = run("evaluate", "faces", "--format", "starter", "--split", "test")
     assert (done.exit_code, done.stdout) == (1, "")

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facemark.evaluation.report import TILE, fitted
+from facemark.evaluation.report import TILE, fit_tile
 from facemark.inference.types import Face, Parse
 from facemark.io import drawing
 from facemark.labels import COLORS, Region
@@ -71,7 +71,7 @@ def test_a_small_picture_is_enlarged_with_all_that_is_in_it():
 def test_the_thinnest_picture_can_be_drawn(shape):
     image = np.zeros((*shape, 3), np.uint8)
     assert drawing.draw(image, Parse(np.full(shape, Region.HAIR, np.uint8), [])).shape == image.shape
-    assert fitted(image).shape == (TILE, TILE, 3)
+    assert fit_tile(image).shape == (TILE, TILE, 3)
 
 
 def test_a_large_picture_stays_as_it_is():

@@ -25,7 +25,7 @@ from facemark.models.bundle import ModelBundle
 from facemark.settings import Promote
 
 RULES = Promote(mean_f1=0.5, robustness=1, found=1, nme=0.1, latency=0.2)
-CHAMPION = {"mean_f1": 80.0, "robustness": 70.0, "found": 99.0, "nme": 3.0, "latency": 100.0}
+CHAMPION = {"mean_f1": 80.0, "robustness": 70.0, "recall": 99.0, "nme": 3.0, "latency": 100.0}
 
 
 def worse(**changes) -> list[str]:
@@ -40,7 +40,7 @@ def test_as_good_or_better_is_not_worse():
 
 @pytest.mark.parametrize(
     ("figure", "value"),
-    [("mean_f1", 79.4), ("robustness", 68.9), ("found", 97.9), ("nme", 3.11), ("latency", 121)],
+    [("mean_f1", 79.4), ("robustness", 68.9), ("recall", 97.9), ("nme", 3.11), ("latency", 121)],
 )
 def test_each_rule_refuses_alone(figure, value):
     assert worse(**{figure: value}) == [figure]
@@ -52,13 +52,13 @@ def test_a_figure_that_only_the_champion_has_is_missed():
 
 
 def test_the_rules_speak_of_the_worst_damage():
-    summary = {"mean_f1": 80, "robustness": {"blur": {"mean_f1": 60}, "dark": {"mean_f1": 50}, "half_hidden": {}}}
-    expected = {"mean_f1": 80, "robustness": 50, "found": None, "nme": None}
+    summary = {"mean_f1": 80, "robustness": {"blur": {"mean_f1": 60}, "dark": {"mean_f1": 50}, "half_occluded": {}}}
+    expected = {"mean_f1": 80, "robustness": 50, "recall": None, "nme": None}
     assert figures(summary) == expected
-    assert figures({"landmarks": {"found": 90, "nme": 4}}) == {
+    assert figures({"landmarks": {"recall": 90, "nme": 4}}) == {
         "mean_f1": None,
         "robustness": None,
-        "found": 90,
+        "recall": 90,
         "nme": 4,
     }
 

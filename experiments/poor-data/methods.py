@@ -25,7 +25,7 @@ from facemark.inference.landmarks import LandmarkModel, feature_maps, flip_landm
 from facemark.labels import CLASSES, FLIP_POINTS, IGNORE
 from facemark.models import unet
 from facemark.models.unet import ParsingNet
-from facemark.training import trainer
+from facemark.training.precision import training_dtype
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import keep_memory
 
@@ -101,7 +101,7 @@ class Parsing:
 
     def loss(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """The loss that the project's parser is trained by."""
-        return self.task._loss((images, masks))[0]
+        return self.task.loss((images, masks))[0]
 
     def regions(self, images: torch.Tensor) -> np.ndarray:
         """Probabilities N × 19 × S × S."""
@@ -239,7 +239,7 @@ Mend = Callable[[np.ndarray], np.ndarray]
 
 def precision() -> torch.dtype:
     """The number format of the networks: on a GPU bf16, which needs no scaling of gradients."""
-    return torch.bfloat16 if DEVICE == "cuda" else trainer.training_dtype(DEVICE)
+    return torch.bfloat16 if DEVICE == "cuda" else training_dtype(DEVICE)
 
 
 def mixed() -> torch.autocast:

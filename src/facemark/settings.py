@@ -1,20 +1,24 @@
-"""The shape of ``params.yaml``: one section a stage, and two beside them, checked before anything runs."""
+"""The schema of ``params.yaml``: a section for each stage, for promotion and for sweeps. Checked before anything runs.
+
+Also the paths of what the stages read and write.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from facemark.labels import CLASSES
 
 PACKAGE = Path(__file__).parent
+"""The folder of the package's code."""
 PREPARED = Path("build/prepare")
-"""Where the stage ``prepare`` leaves each dataset's index."""
+"""Folder in which the stage ``prepare`` writes a folder with an index for each dataset."""
 TRAINED = Path("build/train")
-"""The bundle that the stage ``train`` leaves, which has no landmark model yet."""
+"""The bundle that the stage ``train`` writes. It has no landmark model yet."""
 BUILT = Path("build/model")
-"""The bundle that the stage ``calibrate`` completes."""
+"""The complete bundle, which the stage ``calibrate`` writes."""
 EVALUATED = Path("build/evaluate")
 """Figures and plots of the stage ``evaluate``."""
 RELEASED = Path("weights")
@@ -24,19 +28,23 @@ ARCHIVE = Path("build/facemark.mar")
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _class_name(name: str) -> str:
+    if name not in (names := ("ignore", *CLASSES)):
+        raise ValueError(f"{name} is not a class; the classes are {', '.join(names)}")
+    return name
+
+
+ClassName = Annotated[str, AfterValidator(_class_name)]
+
+
 class Section(BaseModel):
-    """Refuses names it does not know, so that a typing error never trains the wrong model."""
+    """Base of all sections. Unknown names are refused, so that a typing error never trains the wrong model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Dataset(Section):
-    """A folder and the format it is in.
-
-    ``use`` says what learns from it, the parser, the landmark model or both. Its pictures are shown ``weight`` times
-    as often as others; at 0.5, half of them are shown, always the same. ``classes`` say what the ids of a plain
-    folder's masks mean.
-    """
+    """A folder of training data and its format."""
 
     format: Literal[
         "starter",
@@ -52,8 +60,11 @@ class Dataset(Section):
     ]
     path: Path
     use: Annotated[tuple[Literal["parsing", "landmarks"], ...], Field(min_length=1)] = ("parsing", "landmarks")
+    """What is trained on it: the parser, the landmark model, or both. Validation and evaluation use it either way."""
     weight: Annotated[float, Field(gt=0)] = 1
-    classes: dict[Annotated[int, Field(ge=0, le=255)], Literal["ignore", *CLASSES]] | None = None
+    """How often an image is shown in an epoch of the parser. At 0.5 half of them are shown, always the same ones."""
+    classes: dict[Annotated[int, Field(ge=0, le=255)], ClassName] | None = None
+    """Class name of each mask id, for ``format: folder`` only."""
 
     @model_validator(mode="after")
     def _only_a_folder_has_classes(self) -> Self:
@@ -63,14 +74,14 @@ class Dataset(Section):
 
 
 class Splits(Section):
-    """Shares drawn for validation and test from a dataset that has no split of its own."""
+    """Shares of images drawn for validation and test, for a dataset without splits of its own."""
 
     val: Share
     test: Share
 
 
 class Prepare(Section):
-    """What to read, and what to do with samples that are not sound."""
+    """The datasets, and what to do with invalid samples."""
 
     datasets: dict[str, Dataset]
     splits: Splits
@@ -79,11 +90,13 @@ class Prepare(Section):
 
 
 class Phase(Section):
-    """Some epochs of training at one input side (pixels, a multiple of 32); an ``unaugmented`` share stays as it is."""
+    """Some epochs of training at one input size."""
 
     size: Annotated[int, Field(gt=0, multiple_of=32)]
+    """Side of the square input, in pixels."""
     epochs: Annotated[int, Field(gt=0)]
     unaugmented: Share = 0
+    """Share of images that are at most flipped."""
 
 
 class Network(Section):
@@ -92,13 +105,13 @@ class Network(Section):
     architecture: str
     """``Unet``, ``FPN`` …"""
     encoder: str
-    """``resnet50``, or one of timm's as ``tu-NAME``."""
+    """``resnet50``, or an encoder of timm as ``tu-NAME``."""
     decoder_channels: tuple[Annotated[int, Field(gt=0)], ...] | None = None
-    """Of each block of the decoder, for architectures that take them; None: their own default."""
+    """Channels of the decoder's blocks, for architectures that take them. None: the default of the architecture."""
 
 
 class Train(Section):
-    """The network's start, its schedule, and the machines it trains on."""
+    """The network, its initial weights, its schedule, and the machines it is trained on."""
 
     start_from: str
     network: Network
@@ -133,32 +146,37 @@ class Calibrate(Section):
 
 
 class Evaluate(Section):
-    """Which split to report on, how many pictures its overlay page shows, and how many of each set are damaged."""
+    """The split to report on."""
 
     split: Literal["train", "val", "test"]
     overlays: Annotated[int, Field(gt=0)]
+    """Number of worst cases on the page of overlays."""
     robustness: Annotated[int, Field(ge=0)]
+    """Number of images of each dataset that are also evaluated under each corruption. 0: skip robustness."""
 
 
 class Archive(Section):
-    """What the archive calls itself."""
+    """The archive for TorchServe."""
 
     version: str | None = None
-    """None: that of the package."""
+    """Version in the archive's responses. None: the version of the package."""
 
 
 class Promote(Section):
-    """By how much a challenger may be worse than the champion on the same test pictures and still replace it."""
+    """How much worse than the champion, on the same images, a challenger may be and still replace it.
+
+    ``latency`` is a share of the champion's; all others are percentage points.
+    """
 
     mean_f1: Annotated[float, Field(ge=0)]
     robustness: Annotated[float, Field(ge=0)]
-    found: Annotated[float, Field(ge=0)]
+    recall: Annotated[float, Field(ge=0)]
     nme: Annotated[float, Field(ge=0)]
     latency: Annotated[float, Field(ge=0)]
 
 
 class Range(Section):
-    """Where a sweep looks for a value, evenly over the orders of magnitude."""
+    """The range of a value in a sweep, sampled log-uniformly."""
 
     low: Annotated[float, Field(gt=0)]
     high: Annotated[float, Field(gt=0)]
@@ -171,7 +189,7 @@ class Range(Section):
 
 
 class Sweep(Section):
-    """The phases that a trial trains for, and the values of ``train`` that are looked for."""
+    """The phases of each trial, and the ranges of the values of ``train`` that are searched."""
 
     phases: Annotated[list[Phase], Field(min_length=1)]
     search: Annotated[dict[str, Range], Field(min_length=1)]
@@ -196,7 +214,7 @@ class Params(Section):
     sweep: Sweep
 
     def of_stages(self) -> dict:
-        """What a pass of the pipeline depends on, in plain Python types."""
+        """The sections that a pipeline run depends on, in plain Python types."""
         return self.model_dump(mode="json", exclude={"promote", "sweep"})
 
 
@@ -204,13 +222,14 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check the parameters.
 
     Raises:
-        SystemExit: the file is no YAML, or holds an unknown name or a value out of range; the message says which.
+        SystemExit: the file is not YAML, or has an unknown name or a value out of range. The message names it.
+        OSError: the file cannot be read.
     """
     try:
         return Params.model_validate(yaml.safe_load(Path(path).read_text()))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SystemExit(f"{path}: {faults}") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SystemExit(f"{path}: {problems}") from error
     except yaml.YAMLError as error:
         raise SystemExit(f"{path} is not YAML: {error}") from error
 
@@ -219,7 +238,7 @@ def model_folder(folder: Path | str = ".") -> Path:
     """The bundle in a project's folder: the one that was built there, else the released one.
 
     Raises:
-        FileNotFoundError: it holds neither.
+        FileNotFoundError: the folder contains neither.
     """
     for bundle in (BUILT, RELEASED):
         if Path(folder, bundle, "model.safetensors").is_file():

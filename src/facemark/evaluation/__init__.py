@@ -1,4 +1,4 @@
-"""Figures: metrics, scores of single pictures, corruptions, and the report of an evaluation.
+"""Evaluation: metrics, scores of single images, corruptions, robustness, and the report.
 
-May import the package's root, ``models``, ``inference``, ``io`` and ``data``.
+May import the root of the package, ``models``, ``inference``, ``io`` and ``data``.
 """

@@ -1,61 +1,66 @@
-"""What the project measures itself by. All figures are percentages.
+"""The metrics of parsing and of landmarks. All figures are percentages.
 
-Parsing figures come from one confusion matrix over all pixels of all pictures, so a rare class is judged by its
-pixels everywhere and not by the mean over the few pictures that show it.
+Parsing figures come from one confusion matrix over all pixels of all images. A rare class is thus measured on all of
+its pixels, not by a mean over the few images that show it.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import mannwhitneyu
+from sklearn.metrics import roc_auc_score
 
 from facemark.labels import CLASSES, FACE_CORE, OUTER_EYE_CORNERS, POINT_GROUPS
 
-FAILURE = 8.0
-"""A face whose NME is above this many per cent, or that was not found, counts as a failure."""
-SAME_FACE = 0.2
-"""Boxes that overlap by at least this IoU are of the same face."""
+FAILURE_NME = 8.0
+"""A face fails if its NME is above this many per cent, or if it was missed. So does a point by its own error."""
+MIN_MATCH_IOU = 0.2
+"""Smallest intersection over union of the boxes of a true and a predicted face that are the same face."""
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Count pixels into a 19 × 19 int64 matrix, rows: truth, columns: prediction; ignored pixels are left out.
+    """Count pixels by true and predicted class.
 
     Args:
         predicted: class ids, any shape.
-        truth: class ids, of the same shape; what is none (IGNORE, an id of UNIONS) is ignored.
+        truth: class ids, same shape. Pixels with any other id (IGNORE, UNIONS) are not counted.
+
+    Returns:
+        19 × 19 int64; rows: truth, columns: prediction.
 
     Raises:
         ValueError: the shapes differ.
     """
     if predicted.shape != truth.shape:
-        raise ValueError(f"the prediction is {predicted.shape}, the truth {truth.shape}; they must be of one shape")
+        raise ValueError(f"the prediction is {predicted.shape}, the truth {truth.shape}; they must have one shape")
     k = len(CLASSES)
-    seen = truth < k
-    return np.bincount(truth[seen].astype(np.int64) * k + predicted[seen], minlength=k * k).reshape(k, k)
+    counted = truth < k
+    return np.bincount(truth[counted].astype(np.int64) * k + predicted[counted], minlength=k * k).reshape(k, k)
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 (Dice) of each class, 19 values; NaN for a class that is neither in the truth nor predicted."""
+    """F1 (Dice) of each class, 19 values; NaN for a class that is in neither truth nor prediction."""
     return _ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, 19 values; NaN for a class that is neither in the truth nor predicted."""
+    """Intersection over union of each class, 19 values; NaN for a class that is in neither truth nor prediction."""
     return _ratio(np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion))
 
 
 def mean_f1(confusion: np.ndarray) -> float:
-    """Mean F1 of the 18 classes without background, as published on CelebAMask-HQ.
+    """Mean F1 of the 18 classes without background, as reported on CelebAMask-HQ; NaN without any.
 
-    A class that the truth nowhere shows is left out: many datasets know fewer classes than the parser.
+    Classes that the truth does not contain are left out, because many datasets have fewer classes than the parser.
     """
-    return _mean(_shown(f1(confusion), confusion)[1:])
+    return _mean(_present(f1(confusion), confusion)[1:])
 
 
 def mean_f1_face(confusion: np.ndarray) -> float:
-    """Mean F1 of those of the nine classes that carry the landmarks which the truth shows."""
-    return _mean(_shown(f1(confusion), confusion)[list(FACE_CORE)])
+    """Mean F1 of the nine classes that carry the landmarks, of those that the truth contains; NaN without any."""
+    return _mean(_present(f1(confusion), confusion)[list(FACE_CORE)])
 
 
 def parsing(confusion: np.ndarray) -> dict:
@@ -67,7 +72,7 @@ def parsing(confusion: np.ndarray) -> dict:
     return {
         "mean_f1": mean_f1(confusion),
         "mean_f1_face": mean_f1_face(confusion),
-        "mean_iou": _mean(_shown(iou(confusion), confusion)),
+        "mean_iou": _mean(_present(iou(confusion), confusion)),
         "pixel_accuracy": float(_ratio(np.trace(confusion), confusion.sum())),
         "f1": by_class(f1(confusion)),
         "iou": by_class(iou(confusion)),
@@ -75,69 +80,96 @@ def parsing(confusion: np.ndarray) -> dict:
 
 
 def point_errors(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Distance of each point (… × 68 × 2, pixels) from the truth, over that of the truth's outer eye corners."""
+    """Distance of each point from the truth, in per cent of the distance between the true outer eye corners.
+
+    Args:
+        points: … × 68 × 2 (x, y), pixels.
+        truth: same shape.
+
+    Returns:
+        … × 68.
+    """
     right, left = (truth[..., i, :] for i in OUTER_EYE_CORNERS)
     size = np.linalg.norm(left - right, axis=-1)[..., None]
     return 100 * np.linalg.norm(points - truth, axis=-1) / size
 
 
 def nme(points: np.ndarray, truth: np.ndarray) -> float:
-    """Normalised mean error of one face's 68 × 2 points."""
+    """Normalised mean error of one face's 68 × 2 points, by the distance between the outer eye corners."""
     return float(point_errors(points, truth).mean())
 
 
-def match(found: list[np.ndarray], truth: list[np.ndarray]) -> list[int | None]:
-    """For each true face (68 × 2 points), which found one it is, or None where it was missed.
+def match(predicted: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> list[int | None]:
+    """Assign predicted faces to true ones, so that the sum of the IoUs of their boxes is largest.
 
-    Each found face is given away once, so that the IoU of the faces' boxes adds up to the most.
+    Args:
+        predicted: 68 × 2 points of each predicted face.
+        truth: 68 × 2 points of each true face.
+
+    Returns:
+        For each true face the index of its predicted face, None if it was missed.
     """
-    overlap = np.array([[_box_iou(t, f) for f in found] for t in truth]).reshape(len(truth), len(found))
+    overlap = np.array([[_box_iou(t, p) for p in predicted] for t in truth]).reshape(len(truth), len(predicted))
     pairs = zip(*linear_sum_assignment(overlap, maximize=True), strict=True)
-    matched = {int(t): int(f) for t, f in pairs if overlap[t, f] >= SAME_FACE}
+    matched = {int(t): int(p) for t, p in pairs if overlap[t, p] >= MIN_MATCH_IOU}
     return [matched.get(i) for i in range(len(truth))]
 
 
-def ced(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Cumulative error distribution: the share of faces whose NME is at most each threshold; missed ones are inf."""
+def ced(errors: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    """Cumulative error distribution: the share of faces whose NME is at most each threshold.
+
+    Args:
+        errors: NME of each face in per cent; inf for a missed one.
+        thresholds: in per cent.
+    """
     return 100 * (np.asarray(errors)[None] <= np.asarray(thresholds)[:, None]).mean(1)
 
 
-def fr8(errors: np.ndarray) -> float:
-    """Failure rate: the share of faces whose NME is above 8 %; missed ones are inf."""
-    return 100 * float((np.asarray(errors) > FAILURE).mean())
+def fr8(errors: ArrayLike) -> float:
+    """Failure rate: the share of faces whose NME is above 8 %. The NME of a missed face is inf."""
+    return 100 * float((np.asarray(errors) > FAILURE_NME).mean())
 
 
-def auc8(errors: np.ndarray) -> float:
-    """Area under the cumulative error distribution up to an NME of 8 %, the perfect one being 100."""
-    return 100 * float(np.clip(1 - np.asarray(errors) / FAILURE, 0, None).mean())
+def auc8(errors: ArrayLike) -> float:
+    """Area under the cumulative error distribution up to an NME of 8 %; 100 is perfect."""
+    return 100 * float(np.clip(1 - np.asarray(errors) / FAILURE_NME, 0, None).mean())
 
 
 def auroc(scores: np.ndarray, errors: np.ndarray) -> float:
-    """How well scores tell errors above 8 %: of one above and one below, how often the one below scores higher.
+    """Area under the ROC curve of scores that predict which errors are at most 8 %.
 
-    Area under the receiver operating characteristic, 50 for scores that tell nothing; NaN where all are of one kind.
+    The share of pairs of a small and a large error in which the small one has the higher score. 50 is chance.
+
+    Returns:
+        NaN if all errors are above 8 %, or none is.
     """
-    bad = np.asarray(errors) > FAILURE
-    if bad.all() or not bad.any():
-        return np.nan
-    right = mannwhitneyu(scores[~bad], scores[bad], method="asymptotic").statistic  # pairs, even ones count half
-    return 100 * float(right) / (bad.sum() * (~bad).sum())
+    small = np.asarray(errors) <= FAILURE_NME
+    return np.nan if small.all() or not small.any() else 100 * float(roc_auc_score(small, scores))
 
 
 def landmarks(errors: np.ndarray, scores: np.ndarray) -> dict:
-    """All landmark figures of faces × 68 errors as :func:`point_errors` answers them, and the points' scores.
+    """All landmark figures.
 
-    A missed face's errors are inf. NME, whole and by group of points, is that of the faces found, and so is ``auroc``
-    of their points and of their means; ``fr8`` and ``auc8`` count the missed as failures.
+    ``nme``, ``nme_by_group`` and ``auroc`` (of points, and of faces by their means) cover the detected faces only, and
+    are left out if there are none. ``recall`` is their share; ``fr8`` and ``auc8`` count a missed face as a failure.
+
+    Args:
+        errors: faces × 68 in per cent, see :func:`point_errors`; inf for a missed face. At least one face.
+        scores: faces × 68, 0–1.
     """
-    there = np.isfinite(errors).all(1)
-    found, sure = errors[there], scores[there]
-    figures = {"faces": len(errors), "found": 100 * len(found) / len(errors)}
-    if len(found):
-        by_group = {name: float(found[:, points].mean()) for name, points in POINT_GROUPS.items()}
-        ranked = {"points": auroc(sure.ravel(), found.ravel()), "faces": auroc(sure.mean(1), found.mean(1))}
-        known = {name: figure for name, figure in ranked.items() if np.isfinite(figure)}
-        figures |= {"nme": float(found.mean()), "nme_by_group": by_group, "auroc": known}
+    detected = np.isfinite(errors).all(1)
+    figures: dict = {"faces": len(errors), "recall": 100 * int(detected.sum()) / len(errors)}
+    if detected.any():
+        hit_errors, hit_scores = errors[detected], scores[detected]
+        aurocs = {
+            "points": auroc(hit_scores.ravel(), hit_errors.ravel()),
+            "faces": auroc(hit_scores.mean(1), hit_errors.mean(1)),
+        }
+        figures |= {
+            "nme": float(hit_errors.mean()),
+            "nme_by_group": {name: float(hit_errors[:, points].mean()) for name, points in POINT_GROUPS.items()},
+            "auroc": {name: figure for name, figure in aurocs.items() if np.isfinite(figure)},
+        }
     return figures | {"fr8": fr8(errors.mean(1)), "auc8": auc8(errors.mean(1))}
 
 
@@ -146,14 +178,15 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return 100 * np.divide(part, whole)
 
 
-def _shown(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    """The values of the classes that the truth shows, NaN for the others."""
+def _present(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """The values of the classes that the truth contains, NaN for the others."""
     return np.where(confusion.any(1), values, np.nan)
 
 
 def _mean(values: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN if there is nothing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of nothing at all: NaN says so
+        warnings.simplefilter("ignore", RuntimeWarning)
         return float(np.nanmean(values))
 
 

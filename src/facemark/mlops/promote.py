@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rich.progress import track
 
 from facemark.data.samples import Sample
-from facemark.evaluation import scoring
+from facemark.evaluation.evaluate import evaluation_sets, measure_parser
 from facemark.images import read_image
 from facemark.inference.parser import FaceParser
 from facemark.mlops import registry
@@ -85,7 +85,7 @@ def figures(summary: dict) -> dict[str, float | None]:
     return {
         "mean_f1": summary.get("mean_f1"),
         "robustness": min(damaged, default=None),
-        "found": landmarks.get("found"),
+        "recall": landmarks.get("recall"),
         "nme": landmarks.get("nme"),
     }
 
@@ -121,7 +121,7 @@ def compare_models(champion: Path, sets: dict[str, list[Sample]], params: Params
     images = [read_image(sample.image) for sample in samples[:: max(1, len(samples) // TIMED)][:TIMED]]
     after, before = latencies([new, old], images)
     here = figures(json.loads((EVALUATED / "metrics.json").read_text())) | {"latency": after}
-    there = figures(scoring.measure_parser(old, params.evaluate, sets)[0]) | {"latency": before}
+    there = figures(measure_parser(old, params.evaluate, sets)[0]) | {"latency": before}
     return compare(here, there, params.promote)
 
 
@@ -153,7 +153,7 @@ def promote(params: Params) -> Decision:
     if champion:
         with tempfile.TemporaryDirectory() as folder:
             model = registry.download(champion, Path(folder))
-            comparisons = compare_models(model, scoring.evaluation_sets(params), params)
+            comparisons = compare_models(model, evaluation_sets(params), params)
     decision = Decision(version, champion, comparisons)
     values = {c.figure: f"{c.champion} → {c.challenger}, limit {c.limit}" for c in comparisons}
     registry.tag(version, values | {"decision": str(decision)})

@@ -1,4 +1,7 @@
-"""The DVC stages, one file each: read params, call the package, write the declared outputs."""
+"""The DVC stages, a file each: they read params, call the package, and write the declared outputs.
+
+Only the command line and tests import from here.
+"""
 
 import sys
 from types import TracebackType
@@ -8,16 +11,17 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 
-def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """End a stage with a sentence where it was interrupted, or where a file, the disk or the network failed it."""
+def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An exception hook: print one sentence for an interruption, and for a failure of file, disk, network or store.
+
+    Any other exception is a bug, which is printed with its traceback.
+    """
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    if issubclass(kind, KeyboardInterrupt):
-        console.print(
-            "interrupted; the same command does this stage again, and a training goes on after its last whole epoch"
-        )
-    elif issubclass(kind, (MlflowException, SQLAlchemyError)):
+    if isinstance(error, KeyboardInterrupt):
+        console.print("interrupted; the same command repeats this stage, and training resumes after its last epoch")
+    elif isinstance(error, (MlflowException, SQLAlchemyError)):
         console.print(f"MLflow's store failed: {error}", style="red")
-    elif issubclass(kind, OSError):
+    elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         console.print(f"{where}{error.strerror or error}", style="red")
     else:
@@ -25,4 +29,4 @@ def tell(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 if sys.orig_argv[1:2] == ["-m"] and sys.orig_argv[2].startswith("facemark.stages."):
-    sys.excepthook = tell
+    sys.excepthook = report_error

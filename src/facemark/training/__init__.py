@@ -1,4 +1,4 @@
-"""The Lightning side: data module, task and trainer of the parser, and what the landmark model is fitted to.
+"""Training of the parser with Lightning (data module, task, trainer), and of the landmark model (calibration).
 
-May import everything up to ``evaluation``. Nothing in here knows of DVC or MLflow.
+May import everything up to ``evaluation``. DVC and MLflow are not used here.
 """
