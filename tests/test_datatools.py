@@ -44,7 +44,7 @@ def cells(text: str, name: str) -> list[str]:
     return line.replace("│", " ").split()[1:]
 
 
-def test_check_counts_what_a_dataset_holds(folder):
+def test_check_counts_the_contents_of_a_dataset(folder):
     done = run("check", folder, "--format", "starter")
     assert done.exit_code == 0, done.output
     assert "checking" in done.stderr and "checking" not in done.stdout
@@ -57,7 +57,7 @@ def test_check_counts_what_a_dataset_holds(folder):
     assert cells(done.stdout, "skin") == ["2", "1", "1", "4", f"{share:.2f}"]
 
 
-def test_points_beyond_the_edges_are_counted():
+def test_points_outside_the_image_are_counted():
     faces = np.zeros((1, 68, 2))
     faces[0, :4] = (-0.6, 0), (0, 9.4), (0, 9.6), (3.6, 9.6)
     assert summary.count_outside(faces, (4, 10)) == 3
@@ -105,12 +105,12 @@ def repaint(root: Path, one: int, other: int) -> None:
 
 
 @pytest.mark.parametrize("command", [["check"], ["show", "-o", "sheet.png"]])
-def test_what_cannot_be_is_said_in_a_sentence(tmp_path, command):
+def test_impossible_options_are_explained(tmp_path, command):
     for options, phrase in (
         (["starter"], "expected: "),
         (["bisenet"], "'celebamask'"),
         (["folder"], "needs classes"),
-        (["folder", "--classes", "{0: left_eye}"], "'l_eye'"),
+        (["folder", "--classes", "{0: left_eye}"], "left_eye is not a class"),
         (["folder", "--classes", "{0: "], "expected"),
     ):
         done = run(*command, tmp_path, "--format", *options)
@@ -118,7 +118,7 @@ def test_what_cannot_be_is_said_in_a_sentence(tmp_path, command):
         assert phrase in done.stderr
 
 
-def test_sheet_shows_picture_mask_and_points(folder, tmp_path):
+def test_sheet_has_three_tiles_in_a_row(folder, tmp_path):
     assert run("show", folder, "--format", "starter", "-o", tmp_path / "sheet.png", "-n", 3).exit_code == 0
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width == 3 * (2 * contact_sheet.TILE + 3 * contact_sheet.MARGIN)
@@ -126,13 +126,13 @@ def test_sheet_shows_picture_mask_and_points(folder, tmp_path):
     assert done.exit_code == 1 and "cannot be written" in done.stderr
 
 
-def test_points_far_beyond_the_picture_can_be_drawn_to():
+def test_points_far_outside_the_image_can_be_drawn():
     image = np.zeros((100, 100, 3), np.uint8)
     drawn = contact_sheet.draw_points(image, np.where(np.arange(68)[:, None] % 2, 50, 1e9)[None] * np.ones(2))
     assert drawn.any()
 
 
-def test_mask_and_points_lie_over_the_picture():
+def test_mask_and_points_are_drawn_at_their_place():
     image, mask = np.full((448, 448, 3), 100, np.uint8), np.zeros((448, 448), np.uint8)
     mask[:, 224:], mask[:10] = Region.HAIR, IGNORE
     tint = contact_sheet.blend_mask(image, mask)
@@ -147,7 +147,7 @@ def test_mask_and_points_lie_over_the_picture():
     assert reddest.max(0)[::-1] == pytest.approx([80, 55], abs=1.5)
 
 
-def test_sheet_says_what_is_wrong_and_shows_the_rest(folder, tmp_path):
+def test_sheet_names_problems_and_shows_the_rest(folder, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     (tmp_path / "images/broken.png").write_bytes(b"\x89PNG no more")
@@ -159,14 +159,14 @@ def test_sheet_says_what_is_wrong_and_shows_the_rest(folder, tmp_path):
     for tile, _ in tiles:
         above = np.array(tile)[: 2 * contact_sheet.LINE_HEIGHT]
         assert ((above[..., 0] > 150) & (above[..., 1] < 60)).any()
-    assert (np.array(tiles[1][0]) == (255, 0, 255)).all(2).any()  # what no value may be
+    assert (np.array(tiles[1][0]) == (255, 0, 255)).all(2).any()  # no class
     assert contact_sheet.draw_contact_sheet(described, 12).size == (
         2 * tiles[0][0].width,
         tiles[0][0].height + contact_sheet.LINE_HEIGHT + 2 * contact_sheet.MARGIN,
     )
 
 
-def test_faces_with_points_alone_are_reported_and_shown_cut_out(folder, tmp_path):
+def test_faces_with_only_points_are_counted_and_shown_cropped(folder, tmp_path):
     described = Dataset(format="landmarks68", path=folder)
     report, found = summary.check_dataset(described)
     console = Console(record=True, width=140, file=(tmp_path / "out").open("w"))
@@ -189,12 +189,12 @@ def test_long_lines_keep_their_end():
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tiff"])
-def test_sizes_are_those_of_the_turned_picture(folder, tmp_path, kind):
+def test_sizes_are_those_of_the_oriented_image(folder, tmp_path, kind):
     root = tmp_path / "faces"
     write(root / "train", "0", synthetic.draw(0))
     photo = root / "train/images/0.png"
     picture = Image.fromarray(np.rot90(np.array(Image.open(photo))))
-    picture.getexif()[ExifTags.Base.Orientation] = 6  # to be turned clockwise by a quarter
+    picture.getexif()[ExifTags.Base.Orientation] = 6  # to be rotated clockwise by a quarter turn
     picture.save(photo.with_suffix(f".{kind}"), exif=picture.getexif())
     if kind != "png":
         photo.unlink()
@@ -204,7 +204,7 @@ def test_sizes_are_those_of_the_turned_picture(folder, tmp_path, kind):
 
 
 @pytest.mark.parametrize("points", ["", "68\n" + "900 900\n910 920\n" * 34], ids=["none", "outside"])
-def test_a_picture_without_a_face_is_named_in_the_sheet(tmp_path, points):
+def test_an_image_without_a_face_is_marked_in_the_sheet(tmp_path, points):
     for part in ("images", "landmarks"):
         (tmp_path / "faces/train" / part).mkdir(parents=True)
     Image.new("RGB", (60, 40)).save(tmp_path / "faces/train/images/0.png")

@@ -64,15 +64,15 @@ def face() -> np.ndarray:
 
 
 def theirs(mask: np.ndarray, ids: dict[int, int]) -> np.ndarray:
-    """A mask of our ids in those of a dataset; what it has no class for is its background, 0."""
+    """A mask of our ids in those of a dataset; classes that it lacks become its background, 0."""
     table = np.zeros(256, np.uint8)
-    for one, ours in reversed(ids.items()):
-        table[ours] = one
+    for its, ours in reversed(ids.items()):
+        table[ours] = its
     return table[mask]
 
 
 def spread(points: np.ndarray, which: np.ndarray, count: int) -> np.ndarray:
-    """68 points where a dataset of more points has them; the others lie elsewhere."""
+    """68 points at their indices among the points of a dataset; its other points are elsewhere."""
     more = np.full((count, 2), 999.0)
     more[which] = points
     return more
@@ -99,7 +99,7 @@ def text(path: Path, content: str) -> None:
 
 
 def prepared(tmp_path, name, **more) -> tuple[dict, str]:
-    """What ``prepare`` makes of the folder ``set``: samples by split, and what it set aside."""
+    """Prepare the folder ``set``: samples by split, and the text of ``set_aside.csv``."""
     settings = Prepare(
         datasets={"mine": Dataset(format=name, path=tmp_path / "set", **more)},
         splits=Splits(val=0, test=0),
@@ -125,25 +125,25 @@ def write_lapa(root: Path, name: str, ids: dict[int, int], split: str = "train")
     text(root / split / f"landmarks/{name}.txt", "106\n" + lines(spread(face(), lapa.POINTS, 106)))
 
 
-def beside(mask: np.ndarray) -> np.ndarray:
-    """What LaPa says of a mask of ours: all that it has no class for is beside the face."""
+def as_lapa(mask: np.ndarray) -> np.ndarray:
+    """A mask of ours with the classes of LaPa; the others are known not to be the face."""
     return np.where(np.isin(mask, list(lapa.VIEWERS.values())), mask, BESIDE_FACE)
 
 
 @pytest.mark.parametrize("ids", [lapa.VIEWERS, lapa.SUBJECTS], ids=["viewer's", "subject's"])
-def test_lapa_tells_by_its_landmarks_whose_left_is_meant(tmp_path, ids):
+def test_lapa_landmarks_determine_whose_left_is_meant(tmp_path, ids):
     for split, name in [("train", "a"), ("train", "b"), ("val", "a"), ("test", "a")]:
         write_lapa(tmp_path / "set", name, ids, split)
     splits, aside = prepared(tmp_path, "lapa")
     assert {name: len(found) for name, found in splits.items()} == {"train": 2, "val": 1, "test": 1}
     assert aside == "image,problems\n"
     for sample in (sample for found in splits.values() for sample in found):
-        assert (read_mask(sample.mask) == beside(person())).all()
+        assert (read_mask(sample.mask) == as_lapa(person())).all()
         assert read_points(sample.points) == pytest.approx(face()[None], abs=1e-3)
         assert "cloth" not in sample.classes and "background" not in sample.classes
 
 
-def test_lapa_masks_at_odds_with_the_others_are_set_aside(tmp_path):
+def test_lapa_masks_that_contradict_the_others_are_set_aside(tmp_path):
     for name in "abc":
         write_lapa(tmp_path / "set", name, lapa.VIEWERS)
     write_lapa(tmp_path / "set", "swapped", lapa.SUBJECTS)
@@ -157,7 +157,7 @@ def test_lapa_masks_at_odds_with_the_others_are_set_aside(tmp_path):
         assert phrase in line
 
 
-def test_lapa_without_landmarks_cannot_tell(tmp_path):
+def test_lapa_without_landmarks_is_refused(tmp_path):
     write_lapa(tmp_path, "a", lapa.VIEWERS)
     (tmp_path / "train/landmarks/a.txt").unlink()
     with pytest.raises(ValueError, match="whose left"):
@@ -179,8 +179,8 @@ WFLW_MIRROR = MIRROR | {
 
 
 @pytest.mark.parametrize(("points", "mirror"), [(lapa.POINTS, LAPA_MIRROR), (wflw.POINTS, WFLW_MIRROR)])
-def test_points_taken_from_more_are_as_symmetric_as_a_face(points, mirror):
-    both = mirror | {other: one for one, other in mirror.items()}
+def test_selected_points_are_symmetric(points, mirror):
+    both = mirror | {left: right for right, left in mirror.items()}
     assert len(points) == len(set(points.tolist())) == 68
     assert [both[i] for i in points.tolist()] == points[FLIP_POINTS].tolist()
 
@@ -206,7 +206,7 @@ def write_mapping(root: Path, originals: dict[int, int]) -> None:
     text(root / "CelebA-HQ-to-CelebA-mapping.txt", "idx orig_idx orig_file\n" + "".join(rows))
 
 
-def test_celebamask_parts_are_merged_the_later_over_the_earlier(tmp_path):
+def test_a_later_celebamask_part_covers_an_earlier_one(tmp_path):
     skin, nose, hair, cloth = (np.zeros((512, 512), bool) for _ in range(4))
     skin[100:400], nose[200:300], hair[:250], cloth[390:] = True, True, True, True
     write_parts(tmp_path / "set", 4001, {"skin": skin, "nose": nose, "hair": hair, "cloth": cloth})
@@ -249,7 +249,7 @@ def test_celebamask_parts_that_are_missing_are_named(tmp_path):
 # HELEN* and FaceSynthetics
 
 
-def test_helen_star_has_left_on_the_viewers_side(tmp_path):
+def test_helen_star_means_the_viewers_left(tmp_path):
     for name, ids, split in [
         ("1_1", lapa.VIEWERS, "train"),
         ("2_1", lapa.SUBJECTS, "train"),
@@ -260,7 +260,7 @@ def test_helen_star_has_left_on_the_viewers_side(tmp_path):
         picture(tmp_path / f"set/{split}/{name}_viz.jpg")
     splits, aside = prepared(tmp_path, "helen_star")
     assert [sample.image.stem for name in ("train", "test") for sample in splits[name]] == ["1_1_image", "3_1_image"]
-    assert (read_mask(splits["train"][0].mask) == beside(person())).all()
+    assert (read_mask(splits["train"][0].mask) == as_lapa(person())).all()
     assert aside.count("\n") == 2
     assert '2_1_image.jpg,"left and right are swapped in l_eye/r_eye, l_brow/r_brow"' in aside
 
@@ -295,7 +295,7 @@ def pts(points: np.ndarray) -> str:
     return f"version: 1\nn_points:  {len(points)}\n{{\n{lines(points)}}}\n"
 
 
-def test_pts_count_from_one(tmp_path):
+def test_pts_are_one_based(tmp_path):
     points = face()
     points[8] = (0, 63)
     for name, suffix in [
@@ -322,7 +322,7 @@ def test_pts_count_from_one(tmp_path):
     assert splits["train"][0].mask is None
 
 
-def test_a_folder_of_300w_alone_has_the_splits_that_it_has_among_the_others(tmp_path):
+def test_a_single_set_of_300w_has_the_same_splits_as_among_the_others(tmp_path):
     for name in ("helen/testset/a", "helen/trainset/b", "ibug/c"):
         text(tmp_path / f"{name}.pts", pts(face()))
     assert [each.split for each in pts300w.samples(tmp_path / "helen")] == ["test", "train"]
@@ -341,7 +341,7 @@ def test_a_folder_of_300w_alone_has_the_splits_that_it_has_among_the_others(tmp_
         (None, "cannot be read as a picture"),
     ],
 )
-def test_other_files_are_no_pts(tmp_path, content, phrase):
+def test_pts_files_of_another_layout_are_set_aside(tmp_path, content, phrase):
     for name in ("good", "bad"):
         picture(tmp_path / f"set/{name}.jpg")
         text(tmp_path / f"set/{name}.pts", pts(face()))
@@ -354,7 +354,7 @@ def test_other_files_are_no_pts(tmp_path, content, phrase):
     assert "bad." in aside and phrase in aside
 
 
-def test_mirrored_points_are_told_in_any_pose():
+def test_mirrored_points_are_recognised_in_any_rotation():
     points = face()
     for turn in np.radians([0, 45, 90, 180, 270]):
         matrix = np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
@@ -369,7 +369,7 @@ def row(points: np.ndarray, path: str) -> str:
     return " ".join(map(str, [*numbers, 1, 2, 60, 61, 0, 0, 1, 0, 0, 0, path])) + "\n"
 
 
-def test_wflw_lists_a_picture_once_for_each_face(tmp_path):
+def test_wflw_lists_an_image_once_for_each_face(tmp_path):
     root, lists = tmp_path / "set", tmp_path / "set/WFLW_annotations/list_98pt_rect_attr_train_test"
     for name in ("0--Parade/a.jpg", "1--Handshaking/b.jpg"):
         picture(root / "WFLW_images" / name)
@@ -398,7 +398,7 @@ def write_folder(root: Path, order: list[int]) -> None:
 
 
 @pytest.mark.parametrize("order", [BISENET, FARL, list(range(19))])
-def test_a_plain_folder_says_its_classes(tmp_path, order):
+def test_a_plain_folder_names_its_classes(tmp_path, order):
     write_folder(tmp_path / "set", order)
     classes = {order[i]: name for i, name in enumerate(CLASSES)} | {order[Region.CLOTH]: "ignore"}
     splits, aside = prepared(tmp_path, "folder", classes=classes)
@@ -422,7 +422,7 @@ def test_classes_of_another_order_are_refused(tmp_path, order, phrase):
     assert phrase in str(stopped.value)
 
 
-def test_a_class_that_no_mask_shows_is_missed_unless_ignored(tmp_path):
+def test_a_class_that_no_mask_shows_is_refused_unless_ignored(tmp_path):
     order = [0 if i in (Region.NOSE, Region.U_LIP) else i for i in range(19)]
     write_folder(tmp_path / "set", order)
     with pytest.raises(SystemExit, match="no mask shows nose, no mask shows u_lip; label it, or"):
@@ -444,7 +444,7 @@ def test_one_mask_that_shows_a_class_is_enough(tmp_path):
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_points_that_count_from_one_are_refused_where_masks_show_the_eyes(tmp_path, first):
+def test_one_based_points_are_refused_where_masks_show_the_eyes(tmp_path, first):
     for seed in (0, 2, 4):  # of one face each
         drawn = synthetic.draw(seed)
         save(tmp_path / f"set/images/{seed}.png", drawn.image)
@@ -468,7 +468,7 @@ def test_points_that_are_no_numbers_are_set_aside(tmp_path):
     assert "1.txt has points that are no numbers" in aside
 
 
-def test_prepare_says_what_its_format_lacks(tmp_path):
+def test_files_that_a_format_lacks_are_named(tmp_path):
     picture(tmp_path / "set/CelebA-HQ-img/0.jpg")
     with pytest.raises(SystemExit, match="idx orig_idx orig_file"):
         prepared(tmp_path, "celebamask_parts")
@@ -482,19 +482,19 @@ def test_an_id_without_a_class_is_named(tmp_path):
         read_ids(tmp_path / "mask.png", {0: Region.BACKGROUND, 1: Region.SKIN})
 
 
-def test_settings_take_classes_for_a_plain_folder_alone():
+def test_settings_take_classes_for_a_plain_folder_only():
     with pytest.raises(ValidationError, match="needs classes"):
         Dataset(format="folder", path="x")
     with pytest.raises(ValidationError, match="no other format takes them"):
         Dataset(format="lapa", path="x", classes={0: "background"})
-    with pytest.raises(ValidationError, match="'l_brow'"):
+    with pytest.raises(ValidationError, match="left_brow is not a class.* l_brow,"):
         Dataset(format="folder", path="x", classes={0: "left_brow"})
     with pytest.raises(ValidationError, match="greater than 0"):
         Dataset(format="lapa", path="x", weight=0)
 
 
 @pytest.mark.parametrize("module", [celebamask_parts, face_synthetics, helen_star, lapa, pts300w, wflw])
-def test_an_empty_folder_says_what_is_to_lie_there(tmp_path, module):
+def test_an_empty_folder_names_the_expected_layout(tmp_path, module):
     write_mapping(tmp_path, {0: 0})
     with pytest.raises(FileNotFoundError, match="expected: "):
         module.samples(tmp_path)
@@ -505,6 +505,6 @@ def test_landmark_files_that_are_missing_are_named(tmp_path):
         read_xy(tmp_path / "none.pts", 106, before=("106",))
 
 
-def test_sides_of_lapa_are_those_of_a_flip():
+def test_the_two_meanings_of_left_in_lapa_differ_by_a_flip():
     assert [FLIP[lapa.VIEWERS[i]] for i in range(1, 11)] == [lapa.SUBJECTS[i] for i in range(1, 11)]
     assert lapa.VIEWERS[2] == Region.R_BROW and lapa.SUBJECTS[2] == Region.L_BROW

@@ -18,71 +18,68 @@ from facemark.labels import (
 
 @pytest.fixture(scope="module")
 def faces():
-    """Of some starter faces, alone and without glasses: the exact masks, and the partial ones from their points."""
-    drawn = [one for one in map(synthetic.draw, range(30)) if len(one.points) == 1 and (one.mask != Region.EYE_G).all()]
-    exact = np.concatenate([one.mask.ravel() for one in drawn])
-    made = np.concatenate(
-        [partial_masks.draw_partial_mask(one.points[0].astype(float), one.mask.shape).ravel() for one in drawn]
+    """Pixels of starter faces, one in each image and without glasses: of exact masks, and of partial masks."""
+    drawn = [d for d in map(synthetic.draw, range(30)) if len(d.points) == 1 and (d.mask != Region.EYE_G).all()]
+    exact = np.concatenate([d.mask.ravel() for d in drawn])
+    partial = np.concatenate(
+        [partial_masks.draw_partial_mask(d.points[0].astype(float), d.mask.shape).ravel() for d in drawn]
     )
-    return exact, made
+    return exact, partial
 
 
 @pytest.mark.parametrize("region", FACE_CORE)
-def test_what_the_points_say_is_so(faces, region):
-    exact, made = faces
-    there = (made == region) & ~np.isin(exact, (Region.HAIR, Region.HAT))  # which the points know nothing of
-    assert (exact == region)[there].mean() > 0.7
+def test_a_drawn_region_agrees_with_the_exact_mask(faces, region):
+    exact, partial = faces
+    drawn = (partial == region) & ~np.isin(exact, (Region.HAIR, Region.HAT))  # points do not show what covers a face
+    assert (exact == region)[drawn].mean() > 0.7
 
 
 @pytest.mark.parametrize("region", [Region.L_EYE, Region.R_EYE, Region.U_LIP, Region.L_LIP, Region.MOUTH])
 def test_eyes_and_lips_are_drawn_whole(faces, region):
-    exact, made = faces
-    assert (made == region).sum() == pytest.approx((exact == region).sum(), rel=0.35)
+    exact, partial = faces
+    assert (partial == region).sum() == pytest.approx((exact == region).sum(), rel=0.35)
 
 
-def test_pixels_of_several_classes_are_of_one_of_them(faces):
-    exact, made = faces
+def test_pixels_of_a_union_are_of_one_of_its_classes(faces):
+    exact, partial = faces
     for value, classes in UNIONS.items():
-        assert np.isin(exact, classes)[made == value].mean() > 0.85
+        assert np.isin(exact, classes)[partial == value].mean() > 0.85
 
 
-def test_unions_are_no_classes_and_say_what_they_mean():
+def test_unions_are_no_classes_and_consist_of_those_that_their_names_imply():
     assert not set(UNIONS) & {IGNORE, *range(len(CLASSES))}
     assert set(UNIONS[BESIDE_FACE]) == set(range(len(CLASSES))) - set(FACE)
     assert not set(UNIONS[BESIDE_PART]) & {Region.L_EYE, Region.R_EYE, Region.L_BROW, Region.R_BROW}
 
 
-def test_a_mirrored_face_has_a_mirrored_mask():
+def test_a_flipped_face_has_a_flipped_mask():
     drawn = synthetic.draw(3)
     points = drawn.points[0].astype(float)
     height, width = drawn.mask.shape
-    mirrored = points[FLIP_POINTS] * (-1, 1) + (width - 1, 0)
-    one, other = (
-        partial_masks.draw_partial_mask(mirrored, (height, width)),
-        mirror(partial_masks.draw_partial_mask(points, (height, width))),
-    )
-    assert (one == other).mean() > 0.995
+    flipped = points[FLIP_POINTS] * (-1, 1) + (width - 1, 0)
+    of_flipped = partial_masks.draw_partial_mask(flipped, (height, width))
+    assert (of_flipped == mirror(partial_masks.draw_partial_mask(points, (height, width)))).mean() > 0.995
 
 
-def test_what_is_far_from_the_face_is_cut_off():
+def test_the_crop_is_three_faces_wide_and_moves_the_points():
     image = np.zeros((400, 500, 3), np.uint8)
     image[120, 250] = 255
     points = np.linspace((200, 100), (240, 140), 68)
     points[30] = (250, 120)
-    cut, moved = partial_masks.crop_context(image, points)
+    crop, moved = partial_masks.crop_context(image, points)
     x, y = moved[30].astype(int)
-    assert cut[y, x, 0] == 255
-    assert cut.shape == (150, 150, 3)
+    assert crop[y, x, 0] == 255
+    assert crop.shape == (150, 150, 3)
     assert partial_masks.crop_context(image[:130, :260], points)[0].shape == (85, 110, 3)
 
 
-def test_a_face_beyond_the_picture_is_no_fault():
+def test_a_face_outside_the_image_draws_nothing():
     points = synthetic.draw(3).points[0].astype(float)
     assert (partial_masks.draw_partial_mask(points + 10_000, (40, 50)) == IGNORE).all()
     assert partial_masks.draw_partial_mask(points - 60, (40, 50)).shape == (40, 50)
 
 
-def test_a_large_face_has_the_same_regions():
+def test_a_face_drawn_without_supersampling_has_the_same_regions():
     drawn = synthetic.draw(3)
     points, (height, width) = drawn.points[0].astype(float), drawn.mask.shape
     times = partial_masks.MAX_SUPERSAMPLED_SIDE // max(height, width) + 1

@@ -20,7 +20,7 @@ def test_image_is_rgb(tmp_path):
     assert (image == (255, 0, 0)).all()
 
 
-def test_mask_is_the_palette_index_not_its_colour(tmp_path):
+def test_mask_values_are_palette_indices_not_colours(tmp_path):
     ids = np.arange(19, dtype=np.uint8)[None].repeat(4, 0)
     indexed = Image.fromarray(ids, "P")
     indexed.putpalette(COLORS.tobytes())
@@ -50,7 +50,7 @@ def test_points_of_one_or_several_faces(tmp_path, count):
     assert read_points(tmp_path / "points.txt") == pytest.approx(faces)
 
 
-def test_points_of_another_scheme_are_refused(tmp_path):
+def test_points_of_another_layout_are_refused(tmp_path):
     (tmp_path / "lapa.txt").write_text("106\n" + "1 2\n" * 106)
     with pytest.raises(ValueError, match="68"):
         read_points(tmp_path / "lapa.txt")
@@ -59,19 +59,19 @@ def test_points_of_another_scheme_are_refused(tmp_path):
         read_points(tmp_path / "deep.txt")
 
 
-def test_hidden_files_are_no_pictures(tmp_path):
+def test_hidden_files_are_no_images(tmp_path):
     (tmp_path / "images").mkdir()
     for name in (".DS_Store", "._a.jpg", "a.jpg"):
         (tmp_path / "images" / name).touch()
     assert [sample.image.name for sample in folder_samples(tmp_path)] == ["a.jpg"]
 
 
-def test_folder_without_pictures_says_what_to_do(tmp_path):
+def test_folder_without_images_names_the_remedy(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc pull"):
         folder_samples(tmp_path)
 
 
-def test_index_keeps_paths_and_split(tmp_path):
+def test_index_holds_paths_split_and_classes(tmp_path):
     (tmp_path / "index.csv").write_text(
         "split,image,mask,points,classes,sha256\nval,a.jpg,a.png,a.txt,skin nose,0\ntrain,b.jpg,,b.txt,,1\n"
     )
@@ -82,7 +82,7 @@ def test_index_keeps_paths_and_split(tmp_path):
     assert (train.mask, train.classes) == (None, ())
 
 
-def test_a_picture_that_was_cut_short_is_refused(tmp_path):
+def test_a_truncated_image_is_refused(tmp_path):
     path = tmp_path / "half.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -90,10 +90,10 @@ def test_a_picture_that_was_cut_short_is_refused(tmp_path):
         read_image(path)
 
 
-def test_training_sees_what_the_endpoint_sees(tmp_path):
+def test_training_decodes_images_as_the_endpoint_does(tmp_path):
     path = tmp_path / "turned.png"
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8))
-    picture.getexif()[ExifTags.Base.Orientation] = 6
-    picture.save(path, exif=picture.getexif())
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8))
+    image.getexif()[ExifTags.Base.Orientation] = 6
+    image.save(path, exif=image.getexif())
     assert read_image(path).shape == (8, 6, 3)
     assert (read_image(path) == decode(path.read_bytes())).all()

@@ -27,8 +27,8 @@ def drawings():
 
 
 @pytest.fixture(scope="module")
-def portraits(drawings):
-    """Pictures of one face that lies wholly inside."""
+def single_faces(drawings):
+    """Drawings of one face that is wholly inside the image."""
     inside = [d for d in drawings if ((d.points > 2) & (d.points < np.array(d.mask.shape)[::-1] - 3)).all()]
     return [d for d in inside if len(d.points) == 1]
 
@@ -39,14 +39,14 @@ def centroid(mask, region):
 
 
 def gaps(mask, regions, points):
-    """Distance of each point from the edge of some regions, in pixels; the edge runs half-way between two pixels."""
-    there = np.isin(mask, regions).astype(np.uint8)
-    both = [cv2.distanceTransform(side, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (there, 1 - there)]
+    """Distance of each point from the edge of some regions, in pixels; the edge is halfway between two pixels."""
+    inside = np.isin(mask, regions).astype(np.uint8)
+    both = [cv2.distanceTransform(side, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (inside, 1 - inside)]
     x, y = np.round(points).astype(int).T
     return np.maximum(*both)[y, x] - 0.5
 
 
-def test_a_seed_always_gives_the_same_picture(drawings):
+def test_a_seed_always_gives_the_same_image(drawings):
     again = synthetic.draw(7)
     assert (again.image == drawings[7].image).all()
     assert (again.mask == drawings[7].mask).all()
@@ -67,19 +67,19 @@ def test_every_class_occurs_and_no_other(drawings):
     assert set(np.unique([v for d in drawings for v in np.unique(d.mask)])) == set(range(len(CLASSES)))
 
 
-def test_eyes_lie_between_their_points(portraits):
-    seen = 0
-    for d in portraits:
+def test_eyes_are_between_their_points(single_faces):
+    tested = 0
+    for d in single_faces:
         for region, eye in ((Region.R_EYE, R_EYE_POINTS), (Region.L_EYE, L_EYE_POINTS)):
             if (d.mask == region).sum() < 30:
                 continue
             assert cv2.pointPolygonTest(d.points[0, eye], centroid(d.mask, region).tolist(), False) >= 0
-            seen += 1
-    assert seen > 20
+            tested += 1
+    assert tested > 20
 
 
-def test_lip_points_lie_on_the_edges_of_the_lips(portraits):
-    whole = [d for d in portraits if (d.mask == Region.U_LIP).sum() > 50]
+def test_lip_points_are_on_the_edges_of_the_lips(single_faces):
+    whole = [d for d in single_faces if (d.mask == Region.U_LIP).sum() > 50]
     assert len(whole) > 10
     for d in whole:
         assert gaps(d.mask, LIPS, d.points[0, OUTER_LIP]).max() <= 2
@@ -88,22 +88,22 @@ def test_lip_points_lie_on_the_edges_of_the_lips(portraits):
             assert gaps(d.mask, (Region.MOUTH,), d.points[0, INNER_LIP]).max() <= 2
 
 
-def test_the_jaw_runs_along_the_edge_of_the_skin(portraits):
-    for d in portraits:
+def test_jaw_points_are_on_the_edge_of_the_skin(single_faces):
+    for d in single_faces:
         # the chin, which neither hair nor an ear can cover
         assert np.median(gaps(d.mask, (Region.SKIN, *LIPS), d.points[0, JAW][5:12])) <= 2
 
 
-def test_left_is_the_subjects_left(portraits):
-    for d in portraits:
+def test_left_is_the_subjects_left(single_faces):
+    for d in single_faces:
         right, left = d.points[0, R_EYE_POINTS].mean(0), d.points[0, L_EYE_POINTS].mean(0)
-        assert right[0] < left[0]  # nobody is drawn lying down
+        assert right[0] < left[0]  # all heads are drawn roughly upright
         if {Region.R_EYE, Region.L_EYE} <= set(np.unique(d.mask)):
             assert centroid(d.mask, Region.R_EYE)[0] < centroid(d.mask, Region.L_EYE)[0]
 
 
-def test_points_stand_in_the_order_of_ibug(portraits):
-    for d in portraits:
+def test_points_are_in_the_order_of_ibug(single_faces):
+    for d in single_faces:
         p = d.points[0]
         down = p[8] - p[NOSE_BRIDGE][0]
         heights = [p[part].mean(0) @ down for part in (slice(17, 27), slice(36, 48), NOSE_BASE, slice(48, 68))]
@@ -111,12 +111,12 @@ def test_points_stand_in_the_order_of_ibug(portraits):
         assert p[0, 0] < p[8, 0] < p[16, 0]
 
 
-def test_skin_runs_from_dark_to_light(drawings):
+def test_skin_ranges_from_dark_to_light(drawings):
     tones = [d.image[d.mask == Region.SKIN].mean() for d in drawings if len(d.points) == 1]
     assert np.percentile(tones, 10) < 80 and np.percentile(tones, 90) > 150
 
 
-def test_write_lays_the_files_out_as_lapa(tmp_path):
+def test_written_files_have_the_layout_of_lapa(tmp_path):
     synthetic.write(tmp_path, {"train": 2, "test": 1}, seed=3)
     samples = folder_samples(tmp_path)
     assert [s.split for s in samples] == ["train", "train", "test"]
@@ -127,13 +127,14 @@ def test_write_lays_the_files_out_as_lapa(tmp_path):
     assert (cv2.imread(str(samples[1].mask))[..., ::-1] == COLORS[drawn.mask]).all()
 
 
-def test_a_picture_does_not_depend_on_the_others(tmp_path):
+def test_an_image_does_not_depend_on_the_others(tmp_path):
     synthetic.write(tmp_path / "few", {"train": 1}, seed=5)
     synthetic.write(tmp_path / "more", {"train": 2}, seed=5)
     name = "train/labels/00000.png"
     assert (tmp_path / "few" / name).read_bytes() == (tmp_path / "more" / name).read_bytes()
 
 
-def test_a_backdrop_is_a_picture_of_the_size_asked_for():
+def test_a_backdrop_has_the_requested_size_and_some_texture():
     image = synthetic.backdrop(np.random.default_rng(0), 40, 70)
     assert image.shape == (40, 70, 3) and image.dtype == np.uint8
+    assert len(np.unique(image)) > 10

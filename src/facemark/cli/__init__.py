@@ -505,7 +505,7 @@ def show(
         raise fail(f"{out} cannot be written; name a .png or .jpg in a folder that exists") from error
 
 
-@contact_sheet.command()
+@contact_sheet.command("pseudo-labels")
 def fill(
     folder: Folder,
     format: Format,
