@@ -151,8 +151,8 @@ def test_sheet_names_problems_and_shows_the_rest(folder, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     (tmp_path / "images/broken.png").write_bytes(b"\x89PNG no more")
-    cv2.imwrite(str(tmp_path / "images/strange.png"), np.full((50, 40, 3), 90, np.uint8))
-    cv2.imwrite(str(tmp_path / "labels/strange.png"), np.full((40, 40), 77, np.uint8))
+    cv2.imwrite(str(tmp_path / "images/unknown_id.png"), np.full((50, 40, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "labels/unknown_id.png"), np.full((40, 40), 77, np.uint8))
     described = Dataset(format="celebamask", path=tmp_path)
     tiles = [contact_sheet.draw_tile(each, tmp_path) for each in list_samples(described)]
     assert [values for _, values in tiles] == [set(), {77}]
@@ -193,9 +193,9 @@ def test_sizes_are_those_of_the_oriented_image(folder, tmp_path, kind):
     root = tmp_path / "faces"
     write(root / "train", "0", synthetic.draw(0))
     photo = root / "train/images/0.png"
-    picture = Image.fromarray(np.rot90(np.array(Image.open(photo))))
-    picture.getexif()[ExifTags.Base.Orientation] = 6  # to be rotated clockwise by a quarter turn
-    picture.save(photo.with_suffix(f".{kind}"), exif=picture.getexif())
+    image = Image.fromarray(np.rot90(np.array(Image.open(photo))))
+    image.getexif()[ExifTags.Base.Orientation] = 6  # to be rotated clockwise by a quarter turn
+    image.save(photo.with_suffix(f".{kind}"), exif=image.getexif())
     if kind != "png":
         photo.unlink()
     done = run("check", root, "--format", "starter")

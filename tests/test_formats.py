@@ -82,7 +82,7 @@ def lines(points: np.ndarray) -> str:
     return "".join(f"{x} {y}\n" for x, y in points.tolist())
 
 
-def picture(path: Path, side: int = 64) -> Path:
+def write_image(path: Path, side: int = 64) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((side, side, 3), 128, np.uint8))
     return path
@@ -120,7 +120,7 @@ def test_every_format_has_a_module():
 
 
 def write_lapa(root: Path, name: str, ids: dict[int, int], split: str = "train") -> None:
-    picture(root / split / f"images/{name}.jpg")
+    write_image(root / split / f"images/{name}.jpg")
     save(root / split / f"labels/{name}.png", theirs(person(), ids))
     text(root / split / f"landmarks/{name}.txt", "106\n" + lines(spread(face(), lapa.POINTS, 106)))
 
@@ -147,12 +147,12 @@ def test_lapa_masks_that_contradict_the_others_are_set_aside(tmp_path):
     for name in "abc":
         write_lapa(tmp_path / "set", name, lapa.VIEWERS)
     write_lapa(tmp_path / "set", "swapped", lapa.SUBJECTS)
-    write_lapa(tmp_path / "set", "strange", {11: Region.SKIN})
+    write_lapa(tmp_path / "set", "unknown_id", {11: Region.SKIN})
     write_lapa(tmp_path / "set", "few", lapa.VIEWERS)
     text(tmp_path / "set/train/landmarks/few.txt", "68\n" + lines(face()))
     splits, aside = prepared(tmp_path, "lapa")
     assert len(splits["train"]) == 3
-    for name, phrase in {"swapped": "l_eye/r_eye", "strange": "ids [11]", "few": "106 times x y"}.items():
+    for name, phrase in {"swapped": "l_eye/r_eye", "unknown_id": "ids [11]", "few": "106 times x y"}.items():
         (line,) = [line for line in aside.splitlines() if f"/{name}.jpg" in line]
         assert phrase in line
 
@@ -195,7 +195,7 @@ def parts(mask: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def write_parts(root: Path, number: int, parts: dict[str, np.ndarray]) -> None:
-    picture(root / f"CelebA-HQ-img/{number}.jpg", 1024)
+    write_image(root / f"CelebA-HQ-img/{number}.jpg", 1024)
     for name, part in parts.items():
         colour = np.repeat((part * np.uint8(255))[..., None], 3, 2)
         save(root / f"CelebAMask-HQ-mask-anno/{number // 2000}/{number:05}_{name}.png", colour)
@@ -255,9 +255,9 @@ def test_helen_star_means_the_viewers_left(tmp_path):
         ("2_1", lapa.SUBJECTS, "train"),
         ("3_1", lapa.VIEWERS, "test"),
     ]:
-        picture(tmp_path / f"set/{split}/{name}_image.jpg")
+        write_image(tmp_path / f"set/{split}/{name}_image.jpg")
         save(tmp_path / f"set/{split}/{name}_label.png", theirs(person(), ids))
-        picture(tmp_path / f"set/{split}/{name}_viz.jpg")
+        write_image(tmp_path / f"set/{split}/{name}_viz.jpg")
     splits, aside = prepared(tmp_path, "helen_star")
     assert [sample.image.stem for name in ("train", "test") for sample in splits[name]] == ["1_1_image", "3_1_image"]
     assert (read_mask(splits["train"][0].mask) == as_lapa(person())).all()
@@ -266,7 +266,7 @@ def test_helen_star_means_the_viewers_left(tmp_path):
 
 
 def write_synthetics(root: Path, name: str, mask: np.ndarray, points: np.ndarray) -> None:
-    picture(root / f"{name}.png")
+    write_image(root / f"{name}.png")
     save(root / f"{name}_seg.png", mask)
     text(root / f"{name}_ldmks.txt", lines(points))
 
@@ -304,7 +304,7 @@ def test_pts_are_one_based(tmp_path):
         ("ibug/b", ".jpg"),
         ("afw/c", ".png"),
     ]:
-        picture(tmp_path / f"set/{name}{suffix}")
+        write_image(tmp_path / f"set/{name}{suffix}")
         text(tmp_path / f"set/{name}.pts", pts(points + 1))
     splits, aside = prepared(tmp_path, "pts300w")
     assert aside == "image,problems\n"
@@ -343,7 +343,7 @@ def test_a_single_set_of_300w_has_the_same_splits_as_among_the_others(tmp_path):
 )
 def test_pts_files_of_another_layout_are_set_aside(tmp_path, content, phrase):
     for name in ("good", "bad"):
-        picture(tmp_path / f"set/{name}.jpg")
+        write_image(tmp_path / f"set/{name}.jpg")
         text(tmp_path / f"set/{name}.pts", pts(face()))
     if content:
         text(tmp_path / "set/bad.pts", content)
@@ -372,7 +372,7 @@ def row(points: np.ndarray, path: str) -> str:
 def test_wflw_lists_an_image_once_for_each_face(tmp_path):
     root, lists = tmp_path / "set", tmp_path / "set/WFLW_annotations/list_98pt_rect_attr_train_test"
     for name in ("0--Parade/a.jpg", "1--Handshaking/b.jpg"):
-        picture(root / "WFLW_images" / name)
+        write_image(root / "WFLW_images" / name)
     short = row(face(), "0--Parade/a.jpg").replace(" 60 61 ", " 60 ")
     text(
         lists / "list_98pt_rect_attr_train.txt",
@@ -393,7 +393,7 @@ def test_wflw_lists_an_image_once_for_each_face(tmp_path):
 
 def write_folder(root: Path, order: list[int]) -> None:
     for i in range(3):
-        picture(root / f"images/{i}.jpg")
+        write_image(root / f"images/{i}.jpg")
         save(root / f"labels/{i}.png", np.array(order, np.uint8)[person()])
 
 
@@ -438,7 +438,7 @@ def test_a_class_that_no_mask_shows_is_refused_unless_ignored(tmp_path):
 
 def test_one_mask_that_shows_a_class_is_enough(tmp_path):
     write_folder(tmp_path / "set", [0 if i == Region.NOSE else i for i in range(19)])
-    picture(tmp_path / "set/images/nose.jpg")
+    write_image(tmp_path / "set/images/nose.jpg")
     save(tmp_path / "set/labels/nose.png", person())
     assert len(prepared(tmp_path, "celebamask")[0]["train"]) == 4
 
@@ -469,7 +469,7 @@ def test_points_that_are_no_numbers_are_set_aside(tmp_path):
 
 
 def test_files_that_a_format_lacks_are_named(tmp_path):
-    picture(tmp_path / "set/CelebA-HQ-img/0.jpg")
+    write_image(tmp_path / "set/CelebA-HQ-img/0.jpg")
     with pytest.raises(SystemExit, match="idx orig_idx orig_file"):
         prepared(tmp_path, "celebamask_parts")
     with pytest.raises(SystemExit, match="expected: "):
@@ -487,7 +487,7 @@ def test_settings_take_classes_for_a_plain_folder_only():
         Dataset(format="folder", path="x")
     with pytest.raises(ValidationError, match="no other format takes them"):
         Dataset(format="lapa", path="x", classes={0: "background"})
-    with pytest.raises(ValidationError, match="left_brow is not a class.* l_brow,"):
+    with pytest.raises(ValidationError, match=r"left_brow is not a class.* l_brow,"):
         Dataset(format="folder", path="x", classes={0: "left_brow"})
     with pytest.raises(ValidationError, match="greater than 0"):
         Dataset(format="lapa", path="x", weight=0)
