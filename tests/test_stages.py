@@ -1,10 +1,13 @@
 import subprocess
 import sys
 
-from facemark.stages import tell
+import pytest
+from mlflow.exceptions import MlflowException
+
+from facemark.stages import report_error
 
 
-def test_a_stage_that_misses_a_file_says_so_in_a_sentence(tmp_path):
+def test_a_stage_names_a_missing_file_in_a_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "facemark.stages.archive"], cwd=tmp_path, capture_output=True, text=True
     )
@@ -12,14 +15,27 @@ def test_a_stage_that_misses_a_file_says_so_in_a_sentence(tmp_path):
     assert done.stderr == "params.yaml: No such file or directory\n"
 
 
-def test_an_interrupted_stage_says_how_to_go_on(capsys):
-    tell(KeyboardInterrupt, KeyboardInterrupt(), None)
+def test_an_interrupted_stage_says_how_to_resume(capsys):
+    report_error(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert "the same command" in capsys.readouterr().err
 
 
-def test_a_fault_of_our_own_keeps_its_traceback(capsys):
+def test_a_bug_keeps_its_traceback(capsys):
     try:
         raise KeyError("ours")
     except KeyError as error:
-        tell(KeyError, error, error.__traceback__)
+        report_error(KeyError, error, error.__traceback__)
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (FileNotFoundError(2, "No such file", "a.csv"), "a.csv: No such file\n"),
+        (ConnectionError("the download failed"), "the download failed\n"),
+        (MlflowException("locked"), "MLflow's store failed: locked\n"),
+    ],
+)
+def test_failures_of_files_network_and_store_are_one_sentence(capsys, error, printed):
+    report_error(type(error), error, None)
+    assert capsys.readouterr().err == printed

@@ -1,4 +1,4 @@
-"""The sweep: what it may search, and a real one, interrupted and gone on with."""
+"""The sweep: what it may search, and a real one that is interrupted and resumed."""
 
 import mlflow
 import optuna
@@ -21,7 +21,7 @@ def test_a_range_has_its_low_end_below_its_high():
         Range(low=2, high=1)
 
 
-def test_a_sweep_goes_on_until_it_has_its_trials(clone):
+def test_a_sweep_resumes_until_it_has_its_trials(clone):
     trained = clone.run_of("train")
 
     def sweep(trials: int) -> str:
@@ -34,10 +34,10 @@ def test_a_sweep_goes_on_until_it_has_its_trials(clone):
     assert len(study.trials) == 2
     assert study.trials[0].params != study.trials[1].params
     assert f"dvc exp run -S train.learning_rate={study.best_params['learning_rate']:.3g}" in printed
-    assert clone.run_of("train") == trained, "a sweep leaves the pipeline's outputs alone"
+    assert clone.run_of("train") == trained, "a sweep does not touch the outputs of the pipeline"
 
-    passes = mlflow.search_runs(search_all_experiments=True, filter_string="tags.study = 'test'")
-    last, first = passes.run_id
+    sweeps = mlflow.search_runs(search_all_experiments=True, filter_string="tags.study = 'test'")
+    last, first = sweeps.run_id
     for whole, trial in ((first, study.trials[0]), (last, study.trials[1])):
         inside = f"tags.`mlflow.parentRunId` = '{whole}'"
         (run,) = mlflow.search_runs(search_all_experiments=True, filter_string=inside, output_format="list")

@@ -209,9 +209,12 @@ def fit_network(params: Params, checkpoints: Path, loggers: list[Logger]) -> tup
     validation = read_index([PREPARED / name for name in params.prepare.datasets], "val")
     data = FaceDataModule(training_samples(params), validation, settings)
     if not data.train:
-        raise SystemExit("no dataset has pictures in its train split; add one that has, or lower prepare.splits")
+        raise SystemExit(
+            "no dataset that the parser is trained on has pictures in its train split; add one, lower prepare.splits, "
+            "or add parsing to a dataset's use"
+        )
     if not data.val:
-        raise SystemExit("no dataset has masks in its val split, which the best epoch is chosen by; add one that has")
+        raise SystemExit("no dataset has masks in its val split, by which the best epoch is chosen; add one that has")
     task = ParsingTask(network, settings, class_weights(class_pixels(params)).tolist())
     trainer = create_trainer(settings, checkpoints, [CSVLogger(checkpoints, name="logs"), *loggers])
     last = checkpoints / f"{LAST}.ckpt"
