@@ -15,7 +15,7 @@ from facemark.data.samples import Published, Sample, read_mask, read_points
 from facemark.data.validation import list_samples
 from facemark.evaluation.report import TILE, fit_tile
 from facemark.images import read_image
-from facemark.io.drawing import LINES, SHIFT, fixed
+from facemark.io.drawing import POLYLINES, SUBPIXEL_BITS, to_fixed_point
 from facemark.labels import (
     BESIDE_FACE,
     BESIDE_PART,
@@ -131,9 +131,9 @@ def draw_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     placed = (points + 0.5) * (TILE / max(image.shape[:2])) - 0.5
     placed = placed.clip((1 - MAX_REACH) * TILE, MAX_REACH * TILE)
     for face in placed:
-        for which, closed in LINES:
-            line = np.array(fixed(face[which]), np.int32)
-            cv2.polylines(drawn, [line], closed, line_color(which), 1, cv2.LINE_AA, SHIFT)
+        for which, closed in POLYLINES:
+            line = np.array(to_fixed_point(face[which]), np.int32)
+            cv2.polylines(drawn, [line], closed, line_color(which), 1, cv2.LINE_AA, SUBPIXEL_BITS)
     return drawn
 
 

@@ -114,8 +114,8 @@ footer {{display: none !important}}
 .found .name {{white-space: nowrap; margin-right: .9em}}
 .swatch, .disc {{display: inline-block; width: .9em; height: .9em; margin-right: .35em; vertical-align: -.1em}}
 .disc {{border-radius: 50%}}
-.disc.seen {{background: {css(drawing.shade(1))}; transform: scale(.7)}}
-.disc.guessed {{background: {css(drawing.shade(0))}; outline: 1px solid #fff; transform: scale(1.1)}}
+.disc.seen {{background: {css(drawing.confidence_color(1))}; transform: scale(.7)}}
+.disc.guessed {{background: {css(drawing.confidence_color(0))}; outline: 1px solid #fff; transform: scale(1.1)}}
 """
 NAMING = """
 const say = target => {
@@ -323,11 +323,11 @@ def layers(face: Face, number: int | None, width: int) -> str:
         whose = f"face {number}, " if number else ""
         title = f"<title>{whose}point {i}: {POINTS[i]}, {score:.0%} sure</title>"
         place, edge = f'cx="{x}" cy="{y}"', f'stroke-width="{thin / 2:.2f}"'
-        color, radius = css(drawing.shade(score)), thin * (3 + 5 * (1 - score))
+        color, radius = css(drawing.confidence_color(score)), thin * (3 + 5 * (1 - score))
         discs.append(f'<circle {place} r="{radius:.2f}" fill="{color}" {edge}>{title}</circle>')
         dots.append(f'<circle {place} r="{1.6 * thin:.2f}" {edge}>{title}</circle>')
     points = np.array(face.landmarks.points)
-    lines = [(which, "polygon" if closed else "polyline") for which, closed in drawing.LINES]
+    lines = [(which, "polygon" if closed else "polyline") for which, closed in drawing.POLYLINES]
     joined = "".join(
         f'<{kind} points="{" ".join(f"{x},{y}" for x, y in points[which])}" stroke-width="{thin:.2f}"></{kind}>'
         for which, kind in lines

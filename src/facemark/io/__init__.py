@@ -1,4 +1,4 @@
-"""The edge: photographs and videos in, JSON, tables, masks and drawings out.
+"""The edge of the package: images and videos in; JSON, tables, masks and drawings out.
 
-May import the package's root, ``models`` and ``inference``. Nothing in here decides what a face is.
+May import the package's root, ``models`` and ``inference``. Nothing here decides what is a face.
 """

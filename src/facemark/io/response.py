@@ -1,8 +1,9 @@
-"""What the endpoint is asked and what it answers: options in, the contract's JSON out."""
+"""Requests and responses of the endpoint: options are checked, and a parse is encoded as the JSON of the contract."""
 
 import base64
 import reprlib
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -15,12 +16,12 @@ from facemark.inference.types import Face, Parse, RegionShape
 from facemark.labels import CLASSES
 
 HEADERS = {"mask": "Facemark-Mask", "max_faces": "Facemark-Max-Faces", "min_score": "Facemark-Min-Score"}
-"""The header that carries each option beside a raw body."""
+"""The request header of each option, for requests whose body is the image."""
 VALID_OPTIONS = "mask (none, png, rle), max_faces (1 or more), min_score (0 to 1)"
 
 
 def default_identity() -> dict[str, str]:
-    """What a model calls itself outside an archive, which alone knows its commit and data."""
+    """The name and version of a model outside an archive. Its commit and data are unknown: only archives have them."""
     return {"name": "facemark", "version": __version__, "revision": "unknown", "data": "unknown"}
 
 
@@ -34,69 +35,75 @@ class Options(BaseModel):
     min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
 
-def parse_options(fields: dict[str, str | int | float]) -> Options:
-    """Check the options of a request, which come as text from headers and forms.
+def parse_options(fields: Mapping[str, Any]) -> Options:
+    """Check the options of a request.
+
+    Args:
+        fields: value by name; values from headers and forms are text.
 
     Raises:
-        RequestError: 400, a name or value is not valid; the message lists those that are.
+        RequestError: 400, a name or a value is not valid. The message lists the valid ones.
     """
-    # names and values are quoted by reprlib: they may be megabytes long, or text that no JSON can carry
+    # names and values are quoted by reprlib: they can be megabytes long, or text that JSON cannot hold
     for name in fields.keys() - Options.model_fields.keys():
         raise RequestError(
             400, "UnknownOption", f"there is no option {reprlib.repr(name)}; the options are {VALID_OPTIONS}"
         )
     for name, value in fields.items():
-        if isinstance(value, bool):  # which pydantic takes for 0 or 1
-            raise _bad(name, value)
+        if isinstance(value, bool):  # pydantic would accept it as 0 or 1
+            raise _bad_option(name, value)
     try:
         return Options(**fields)
     except ValidationError as error:
-        name = error.errors()[0]["loc"][0]
-        raise _bad(name, fields[name]) from error
+        name = str(error.errors()[0]["loc"][0])
+        raise _bad_option(name, fields[name]) from error
 
 
-def _bad(name: str, value: object) -> RequestError:
+def _bad_option(name: str, value: object) -> RequestError:
     return RequestError(400, "BadOption", f"{name} cannot be {reprlib.repr(value)}; the options are {VALID_OPTIONS}")
 
 
 def select_faces(faces: list[Face], options: Options) -> list[Face]:
-    """The faces that the options ask for, the largest first."""
+    """The faces that the options ask for, in their order, which is largest first."""
     return [face for face in faces if face.score >= options.min_score][: options.max_faces]
 
 
 def encode_response(parse: Parse, options: Options, model: dict) -> dict:
-    """The contract's answer for one picture, in plain Python types.
+    """Encode a parse as the response of the contract, in plain Python types.
 
-    Coordinates are in the picture's pixels, rounded to hundredths, scores to thousandths, areas to tenths. The mask,
-    where it is asked for, is encoded by :func:`png` or :func:`rle`; it is that of the whole picture, whichever faces
-    are chosen.
+    Coordinates are in pixels of the image, rounded to hundredths; scores are rounded to thousandths, areas to tenths.
+
+    Args:
+        parse: what was found in an image.
+        options: which faces are returned, and how the mask is encoded. The mask always covers the whole image.
+        model: identity of the model, for the field ``model``.
 
     Raises:
-        ValueError: a number of a chosen face is not finite.
+        ValueError: a number of a selected face is not finite.
     """
     height, width = parse.mask.shape
-    found = {
+    encoded: dict[str, Any] = {
         "image": {"width": width, "height": height},
-        "faces": [_face(face) for face in select_faces(parse.faces, options)],
+        "faces": [_encode_face(face) for face in select_faces(parse.faces, options)],
         "model": model,
     }
     if options.mask != "none":
-        found["mask"] = {"encoding": options.mask, "classes": list(CLASSES), **ENCODINGS[options.mask](parse.mask)}
-    return found
+        encoded["mask"] = {"encoding": options.mask, "classes": list(CLASSES), **ENCODINGS[options.mask](parse.mask)}
+    return encoded
 
 
-def _face(face: Face) -> dict:
+def _encode_face(face: Face) -> dict:
     return {
         "box": _rounded(face.box),
         "score": _rounded(face.score, 3),
         "landmarks": {"scheme": "ibug68", "points": _rounded(face.points), "scores": _rounded(face.scores, 3)},
         "pupils": _rounded(face.pupils),
         "mouth_center": _rounded(face.mouth_center),
-        "regions": {name: _region(region) for name, region in face.regions.items()},
+        "regions": {name: _encode_region(region) for name, region in face.regions.items()},
     }
 
 
-def _region(region: RegionShape) -> dict:
+def _encode_region(region: RegionShape) -> dict:
     return {
         "area": _rounded(region.area, 1),
         "centroid": _rounded(region.centroid),
@@ -105,21 +112,21 @@ def _region(region: RegionShape) -> dict:
 
 
 def _rounded(values: np.ndarray | float, digits: int = 2) -> list | float:
-    values = np.asarray_chkfinite(values, np.float64)  # JSON would say null
-    return values.round(digits).tolist()
+    return np.asarray_chkfinite(values, np.float64).round(digits).tolist()  # orjson would encode NaN as null
 
 
 def encode_png(mask: np.ndarray) -> dict:
     """An H × W mask as base64 of an 8-bit one-channel PNG of class ids."""
-    return {"data": base64.b64encode(cv2.imencode(".png", mask)[1]).decode()}
+    return {"data": base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode()}
 
 
 def encode_rle(mask: np.ndarray) -> dict:
     """An H × W mask as COCO's uncompressed run lengths (https://github.com/cocodataset/cocoapi).
 
-    ``data`` maps the name of each class that occurs to its counts: lengths of runs down the columns, left to right,
-    by turns of pixels that are not and that are of the class, beginning with those that are not (0 where the first
-    pixel is). ``size`` is [height, width].
+    Returns:
+        ``size``, [height, width], and ``data``, the counts of each class in the mask by its name. Counts are lengths
+        of runs in column-major order. Runs outside and inside the class alternate. The first is outside, with length
+        0 where the first pixel is of the class.
     """
     flat = mask.ravel(order="F")
     data = {}
@@ -134,10 +141,10 @@ ENCODINGS = {"png": encode_png, "rle": encode_rle}
 
 
 def encode_error(code: int, kind: str, message: str) -> dict:
-    """The body of an answer that is an error."""
+    """The body of an error response."""
     return {"code": code, "type": kind, "message": message}
 
 
 def to_json(value: dict) -> bytes:
-    """JSON of an answer."""
+    """Serialise a response as JSON."""
     return orjson.dumps(value)
