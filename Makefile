@@ -4,27 +4,27 @@ READY := .venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# all that differs from params.yaml: where the research data lie, how the released weights are trained on them, and
-# small trainings in each of which one thing is missing; what an ablation leaves out of training stays in validation,
-# and it has as many updates; an experiment leaves its parameters in params.yaml, so each sets all that others change
+# All that differs from params.yaml: where the research data are, how the released weights are trained on them, and small
+# trainings that each leave out one thing. A dataset that an ablation leaves out of training is still validated on, and
+# the number of updates is the same. An experiment writes its values to params.yaml, so each sets all that others change.
 RESEARCH := \
-	-S '++prepare.datasets.starter={format: starter, path: data, weight: 1}' \
-	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask, weight: 1}' \
-	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68, weight: 1}' \
+	-S '++prepare.datasets.starter={format: starter, path: data, use: [parsing, landmarks], weight: 1}' \
+	-S '++prepare.datasets.celebamask={format: celebamask, path: ../shared/data/celebamask, use: [parsing, landmarks], weight: 1}' \
+	-S '++prepare.datasets.landmarks68={format: landmarks68, path: ../shared/data/landmarks68, use: [parsing, landmarks], weight: 1}' \
 	-S prepare.bad_samples=set_aside -S prepare.splits.test=0 \
-	-S train.start_from=none -S train.norm_statistics=learned -S train.warmup=0.03 -S train.ema_decay=0.997 \
+	-S train.start_from=none -S train.freeze_batchnorm=false -S train.warmup=0.03 -S train.ema_decay=0.997 \
 	-S train.learning_rate=2e-3 -S train.repeat_rarer_than=0.4 \
 	-S evaluate.split=val
 RELEASED := $(RESEARCH) \
-	-S '++prepare.datasets.filled={format: celebamask, path: build/filled, weight: 8}' \
+	-S '++prepare.datasets.pseudo_labels={format: celebamask, path: build/pseudo_labels, weight: 8}' \
 	-S prepare.datasets.starter.weight=8 -S prepare.datasets.celebamask.weight=8 \
-	-S prepare.datasets.landmarks68.weight=1e-9 -S prepare.splits.val=0 \
+	-S 'prepare.datasets.landmarks68.use=[landmarks]' -S prepare.splits.val=0 \
 	-S train.batch_size=64 -S train.weight_decay=0.05 -S train.warmup=0.04 -S train.ema_decay=0.999 -S train.workers=15 \
-	-S 'train.phases=[{size: 128, epochs: 1, plain: 0.1}, {size: 192, epochs: 2, plain: 0.1}, {size: 256, epochs: 7, plain: 0.2}, {size: 320, epochs: 3, plain: 0.4}]' \
+	-S 'train.phases=[{size: 128, epochs: 1, unaugmented: 0.1}, {size: 192, epochs: 2, unaugmented: 0.1}, {size: 256, epochs: 7, unaugmented: 0.2}, {size: 320, epochs: 3, unaugmented: 0.4}]' \
 	-S calibrate.start_from=none
 SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25 -S prepare.splits.val=0.1 \
 	-S train.batch_size=16 -S train.weight_decay=0.01 -S train.workers=2 \
-	$$(! grep -q '^    filled:' params.yaml || echo -S '~prepare.datasets.filled')
+	$$(! grep -q '^    pseudo_labels:' params.yaml || echo -S '~prepare.datasets.pseudo_labels')
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
@@ -82,15 +82,16 @@ stop: $(READY) ## stop TorchServe
 demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in your photographs
 	@facemark demo
 
-released: pull ## train weights as the released ones were, on the research data beside the repository; wants a GPU
-	@test -d build/filled || facemark data fill ../shared/data/landmarks68 --format landmarks68 --undrawn -o build/filled
+released: pull ## train weights as the released ones were, on the research data next to the repository; needs a GPU
+	@test -d build/pseudo_labels || facemark data pseudo-labels ../shared/data/landmarks68 --format landmarks68 --undrawn \
+		-o build/pseudo_labels
 	@dvc exp run $(RELEASED)
 
 ablations: pull ## small trainings that show what each part of the recipe is worth; then: python benchmarks/ablations.py
 	@dvc exp run --name small $(SMALL) -S 'train.phases=[{size: 64, epochs: 4}]' train
-	@dvc exp run --name no-wild-faces $(SMALL) -S prepare.datasets.landmarks68.weight=1e-9 \
+	@dvc exp run --name no-wild-faces $(SMALL) -S 'prepare.datasets.landmarks68.use=[landmarks]' \
 		-S 'train.phases=[{size: 64, epochs: 7}]' train
-	@dvc exp run --name no-starter-faces $(SMALL) -S prepare.datasets.starter.weight=1e-9 \
+	@dvc exp run --name no-starter-faces $(SMALL) -S 'prepare.datasets.starter.use=[landmarks]' \
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
 	@dvc exp run --name no-repeats $(SMALL) -S train.repeat_rarer_than=0 \
 		-S 'train.phases=[{size: 64, epochs: 5}]' train
@@ -104,7 +105,7 @@ evidence-smoke: pull ## a tiny cell of that comparison, with each method
 	@pytest tests/test_evidence.py
 
 release-weights: $(READY) ## make what the pipeline built the weights that clones start from
-	@python -m facemark.release
+	@python -m facemark.mlops.release
 
 clean: ## stop the server and remove what was built; dvc repro brings back from DVC's cache what the stages made
 	@! test -f build/serve/pid || facemark stop
