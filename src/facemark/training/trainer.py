@@ -32,8 +32,11 @@ from facemark.training.task import PHASE_RANK, RANK, ParsingTask
 
 CHECKPOINTS = Path("build/checkpoints")
 """A folder for each unfinished training, named by its :func:`fingerprint`."""
-TRAINING_CODE = ("geometry.py", "images.py", "labels.py", "data", "models", "training", "evaluation/metrics.py")
-"""Files and folders of the package that decide the result of a training: those that ``dvc.yaml`` names too."""
+TRAINING_CODE = (
+    *("geometry.py", "images.py", "labels.py", "data", "models", "evaluation/metrics.py"),
+    *("training/datamodule.py", "training/precision.py", "training/task.py", "training/trainer.py"),
+)
+"""Files and folders of the package that decide the result of a training, as in ``dvc.yaml``."""
 BEST, LAST = "best", "last"
 """Names of the checkpoints of the best and of the latest epoch."""
 
