@@ -13,18 +13,31 @@ from facemark.io import response
 
 
 class Parser(PythonModel):
-    """Takes the bytes of pictures, in the column ``image``, and answers for each what the endpoint answers."""
+    """Takes the bytes of encoded images, in the column ``image``, and returns the endpoint's response for each."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle and the identity that were logged."""
+        """Load the logged bundle and identity.
+
+        Raises:
+            FileNotFoundError, ValueError: a file is missing or is not what it should be.
+        """
         self.parser = FaceParser(context.artifacts["bundle"])
         self.identity = json.loads(Path(context.artifacts["identity"]).read_text())
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None) -> list[dict]:
-        """Parse pictures one by one: a broken one answers its own error and leaves the others untouched."""
-        return [self._answer(data, params or {}) for data in model_input["image"]]
+        """Parse images one by one; a broken one gets an error as its response and does not affect the others.
 
-    def _answer(self, data: bytes, params: dict) -> dict:
+        Args:
+            context: of :meth:`load_context`.
+            model_input: a column ``image`` of bytes.
+            params: the endpoint's options.
+
+        Returns:
+            A response or an error for each image, as :mod:`facemark.io.response` encodes them.
+        """
+        return [self._respond(data, params or {}) for data in model_input["image"]]
+
+    def _respond(self, data: bytes, params: dict) -> dict:
         try:
             options = response.parse_options(params)
             return response.encode_response(self.parser([images.decode(data)])[0], options, self.identity)

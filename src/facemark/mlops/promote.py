@@ -1,7 +1,7 @@
-"""``facemark promote``: the model built here becomes champion, unless it is worse than the one that is.
+"""``facemark promote``: the model built here becomes champion, unless it is worse than the current champion.
 
-Both are judged on the same pictures, those of ``evaluate.split``, by the code as it stands here: the challenger's
-figures are those of the stage ``evaluate``, the champion is evaluated anew, and both are timed by turns.
+Both are compared on the images of ``evaluate.split``, by the current code. The challenger's metrics are those of the
+stage ``evaluate``. The champion is evaluated again, and the latency of both is measured in alternation.
 """
 
 import json
@@ -24,21 +24,20 @@ from facemark.models.bundle import ModelBundle
 from facemark.settings import BUILT, EVALUATED, Params, Promote
 
 RUN = Path("build/runs/evaluate.txt")
-TIMED = 8
-"""Pictures that both models are timed on."""
-ROUNDS = 3
+TIMED_IMAGES = 8
+TIMED_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of both models; None where there is nothing to measure it on."""
+    """One metric of both models; None where no image allows to measure it."""
 
-    figure: str
+    metric: str
     champion: float | None
     challenger: float | None
     limit: float | None
-    """The worst value that the challenger may have."""
-    more_is_better: bool
+    """The worst value that the challenger may have; None: any."""
+    higher_is_better: bool
 
     @property
     def worse(self) -> bool:
@@ -47,16 +46,16 @@ class Comparison:
             return False
         if self.challenger is None:
             return True
-        return self.challenger < self.limit if self.more_is_better else self.challenger > self.limit
+        return self.challenger < self.limit if self.higher_is_better else self.challenger > self.limit
 
     def __str__(self) -> str:
-        there, here = (f"{value:.2f}" if value is not None else "nothing" for value in (self.champion, self.challenger))
-        return f"{self.figure} goes from {there} to {here}"
+        old, new = (f"{value:.2f}" if value is not None else "nothing" for value in (self.champion, self.challenger))
+        return f"{self.metric} goes from {old} to {new}"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Which version was held against which, what came out, and why."""
+    """Which versions were compared, and how each metric came out."""
 
     challenger: ModelVersion
     champion: ModelVersion | None
@@ -73,66 +72,89 @@ class Decision:
             return f"{new} is champion: it is the first"
         old = f"version {self.champion.version}"
         if self.promoted:
-            return f"{new} is champion: by no rule of params.yaml is it worse than {old}"
-        faults = "; ".join(str(each) for each in self.comparisons if each.worse)
-        return f"{new} was not promoted, {old} stays champion: {faults}"
+            return f"{new} is champion: no rule of params.yaml finds it worse than {old}"
+        reasons = "; ".join(str(each) for each in self.comparisons if each.worse)
+        return f"{new} was not promoted, {old} stays champion: {reasons}"
 
 
-def figures(summary: dict) -> dict[str, float | None]:
-    """What the rules speak of, out of what ``evaluate`` writes."""
+def rule_metrics(summary: dict) -> dict[str, float | None]:
+    """The metrics that the rules of ``promote`` name, from the ``metrics.json`` of the stage ``evaluate``.
+
+    ``robustness`` is the mean F1 under the worst corruption.
+    """
     landmarks = summary.get("landmarks", {})
-    damaged = [row["mean_f1"] for row in summary.get("robustness", {}).values() if "mean_f1" in row]
+    corrupted = [row["mean_f1"] for row in summary.get("robustness", {}).values() if "mean_f1" in row]
     return {
         "mean_f1": summary.get("mean_f1"),
-        "robustness": min(damaged, default=None),
+        "robustness": min(corrupted, default=None),
         "recall": landmarks.get("recall"),
         "nme": landmarks.get("nme"),
     }
 
 
 def compare(challenger: dict, champion: dict, rules: Promote) -> list[Comparison]:
-    """Hold figures and ``latency``, in ms a picture, against each other; its rule is a share, the others' points."""
-    found = []
+    """Compare the metrics of both models by the rules.
+
+    Args:
+        challenger: of :func:`rule_metrics`, and ``latency`` in milliseconds per image.
+        champion: the same.
+        rules: how much worse the challenger may be: a share of the champion's latency, and points of each other metric.
+    """
+    comparisons = []
     for name, allowed in rules.model_dump().items():
-        before, more_is_better = champion[name], name not in ("nme", "latency")
-        slack = allowed * before if name == "latency" else allowed
-        limit = None if before is None else before - slack if more_is_better else before + slack
-        found.append(Comparison(name, before, challenger[name], limit, more_is_better))
-    return found
+        old, higher_is_better = champion[name], name not in ("nme", "latency")
+        slack = allowed * old if name == "latency" else allowed
+        limit = None if old is None else old - slack if higher_is_better else old + slack
+        comparisons.append(Comparison(name, old, challenger[name], limit, higher_is_better))
+    return comparisons
 
 
 def latencies(parsers: list[FaceParser], images: list[np.ndarray]) -> list[float]:
-    """Median milliseconds a picture of each parser, by turns on the same pictures, after one round to warm up."""
+    """Median milliseconds per image of each parser.
+
+    The parsers alternate on the same images; the first round is a warm-up and does not count.
+
+    Args:
+        parsers: to be timed.
+        images: H × W × 3 RGB uint8 each.
+    """
     times: list[list[float]] = [[] for _ in parsers]
-    for turn in track(range(ROUNDS + 1), "timing both"):
+    for turn in track(range(TIMED_ROUNDS + 1), "measuring latency"):
         for image in images:
-            for parser, seen in zip(parsers, times, strict=True):
+            for parser, own in zip(parsers, times, strict=True):
                 start = time.perf_counter()
                 parser([image])
                 if turn:
-                    seen.append(1000 * (time.perf_counter() - start))
-    return [float(np.median(seen)) for seen in times]
+                    own.append(1000 * (time.perf_counter() - start))
+    return [float(np.median(own)) for own in times]
 
 
 def compare_models(champion: Path, sets: dict[str, list[Sample]], params: Params) -> list[Comparison]:
-    """Hold the model built here against the downloaded ``champion``."""
+    """Compare the model built here with a downloaded champion.
+
+    Args:
+        champion: the folder of :func:`facemark.mlops.registry.download`.
+        sets: the samples of ``evaluate.split`` of each dataset.
+        params: the rules, and what to evaluate.
+    """
     new, old = FaceParser(BUILT), FaceParser(registry.contents(champion).bundle)
     samples = [sample for each in sets.values() for sample in each]
-    images = [read_image(sample.image) for sample in samples[:: max(1, len(samples) // TIMED)][:TIMED]]
-    after, before = latencies([new, old], images)
-    here = figures(json.loads((EVALUATED / "metrics.json").read_text())) | {"latency": after}
-    there = figures(measure_parser(old, params.evaluate, sets)[0]) | {"latency": before}
-    return compare(here, there, params.promote)
+    images = [read_image(sample.image) for sample in samples[:: max(1, len(samples) // TIMED_IMAGES)][:TIMED_IMAGES]]
+    new_latency, old_latency = latencies([new, old], images)
+    challenger = rule_metrics(json.loads((EVALUATED / "metrics.json").read_text())) | {"latency": new_latency}
+    measured = rule_metrics(measure_parser(old, params.evaluate, sets)[0]) | {"latency": old_latency}
+    return compare(challenger, measured, params.promote)
 
 
 def promote(params: Params) -> Decision:
     """Register the model built here as challenger, and make it champion unless it is worse.
 
-    The decision stands in the version's tags; ``replaced`` names the champion before, for :func:`registry.roll_back`.
+    The decision is written to the version's tags; ``replaced`` names the previous champion, for
+    :func:`facemark.mlops.registry.roll_back`.
 
     Raises:
-        LookupError: nothing was evaluated here, something changed since, the store lacks what was logged, or what was
-            built here is champion or was rolled back.
+        LookupError: nothing was evaluated here, or something changed since; the store lacks the logged model; or the
+            model built here is champion already, or was rolled back.
     """
     if changed := stale():
         raise LookupError(changed)
@@ -142,12 +164,13 @@ def promote(params: Params) -> Decision:
     except LookupError:
         champion = None
     if champion and champion.version == version.version:
-        raise LookupError(f"version {version.version}, which was built here, is champion already")
+        raise LookupError(f"version {version.version}, the model built here, is champion already")
     bundle = ModelBundle.open(BUILT)
-    contents = {"weights.md5": registry.md5(bundle.weights), "landmarks.md5": registry.md5(bundle.landmarks)}
-    registry.tag(version, contents)
-    if fallen := registry.rolled_back(contents):
-        raise LookupError(f"what was built here is version {fallen.version}, which was rolled back; build another one")
+    files = {"weights.md5": bundle.weights, "landmarks.md5": bundle.landmarks}
+    hashes = {name: registry.md5(file) for name, file in files.items() if file}
+    registry.tag(version, hashes)
+    if same := registry.rolled_back(hashes):
+        raise LookupError(f"the model built here is version {same.version}, which was rolled back; build another one")
     registry.set_alias(version, registry.CHALLENGER)
     comparisons = []
     if champion:
@@ -155,7 +178,7 @@ def promote(params: Params) -> Decision:
             model = registry.download(champion, Path(folder))
             comparisons = compare_models(model, evaluation_sets(params), params)
     decision = Decision(version, champion, comparisons)
-    values = {c.figure: f"{c.champion} → {c.challenger}, limit {c.limit}" for c in comparisons}
+    values = {c.metric: f"{c.champion} → {c.challenger}, limit {c.limit}" for c in comparisons}
     registry.tag(version, values | {"decision": str(decision)})
     if decision.promoted:
         if champion:

@@ -30,13 +30,13 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 ROLLED_BACK = "rolled_back"
 """Tag of a champion that was replaced by the one before it; it is not promoted again."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""What MLflow calls it where there is no such model or version, and where no version has such an alias."""
+"""MLflow's error codes where there is no such model, version or alias."""
 FAILURES = (LookupError, OSError, MlflowException, SQLAlchemyError)
-"""What may come out of here: there is no such version, or the store, over HTTP or in a database, cannot say."""
+"""What the functions here may raise: there is no such version, or the store, over HTTP or in a database, failed."""
 ENTRY = Path(__file__).with_name("mlflow_model.py")
 """The file that MLflow runs to load a model."""
-OPTIONS = {"mask": DataType.string, "max_faces": DataType.long, "min_score": DataType.double}
-ANSWER = {
+OPTIONS: dict[str, DataType] = {"mask": DataType.string, "max_faces": DataType.long, "min_score": DataType.double}
+RESPONSE: dict[str, Array | DataType | Map | AnyType] = {
     "image": Map(DataType.long),
     "faces": Array(AnyType()),
     "model": Map(DataType.string),
@@ -47,19 +47,19 @@ ANSWER = {
 }
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.binary, "image")]),
-    outputs=Schema([ColSpec(kind, name, required=False) for name, kind in ANSWER.items()]),
+    outputs=Schema([ColSpec(kind, name, required=False) for name, kind in RESPONSE.items()]),
     params=ParamSchema([ParamSpec(name, kind, getattr(Options(), name)) for name, kind in OPTIONS.items()]),
 )
-"""A picture's bytes in, the endpoint's answer or error out, with the endpoint's options."""
+"""In: the bytes of an encoded image, with the endpoint's options. Out: the endpoint's response or error."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies in a downloaded model."""
+    """The parts of a downloaded model."""
 
     bundle: ModelBundle
     identity: dict[str, str]
-    """Name, version, revision and data, as answers say them."""
+    """Name, version, revision and data, as responses give them."""
     package: Path
     """The folder ``facemark`` with the code that it was evaluated with."""
     handler: Path
@@ -67,37 +67,44 @@ class Contents:
 
 
 def log_model(bundle: ModelBundle, version: str) -> ModelInfo:
-    """Log a bundle as ``model`` of the open run, with the code that runs it and the handler that serves it."""
+    """Log a bundle as ``model`` of the open MLflow run, with the code that runs it and the handler that serves it.
+
+    The code is that which inference and serving import, see :func:`facemark.serving.archive.copy_package`.
+
+    Args:
+        bundle: with a landmark model.
+        version: that responses give.
+    """
     requirements = [r for r in importlib.metadata.requires("facemark") or [] if "extra ==" not in r]
-    picture = cv2.imencode(".jpg", synthetic.draw(1).image[..., ::-1])[1].tobytes()
+    image = cv2.imencode(".jpg", synthetic.draw(1).image[..., ::-1])[1].tobytes()
     with tempfile.TemporaryDirectory() as folder:
         identity, code = Path(folder, "model.json"), Path(folder, "code")
         identity.write_text(json.dumps(tracking.identity(version)))
         for start in (ENTRY, HANDLER):
             copy_package(start, code)
-        model = Path(folder, BUNDLE)
-        model.mkdir()
+        copied = Path(folder, BUNDLE)
+        copied.mkdir()
         for file in bundle.files():
-            shutil.copy(file, model)
+            shutil.copy(file, copied)
         return mlflow.pyfunc.log_model(
             name="model",
             python_model=str(ENTRY),
-            artifacts={"bundle": str(model), "identity": str(identity), "handler": str(HANDLER)},
+            artifacts={"bundle": str(copied), "identity": str(identity), "handler": str(HANDLER)},
             code_paths=[str(code / PACKAGE.name)],
             pip_requirements=requirements,
             signature=SIGNATURE,
-            input_example=pd.DataFrame({"image": [picture]}),
+            input_example=pd.DataFrame({"image": [image]}),
         )
 
 
 def md5(file: Path) -> str:
-    """The MD5 of a file, by which DVC knows it too."""
+    """The MD5 of a file, as DVC records it."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def register(run_id: str) -> ModelVersion:
-    """The version that holds the model which a stage ``evaluate`` logged in this run, registered if it was not yet.
+    """The version of the model that the stage ``evaluate`` logged in this run; registers it if need be.
 
     Raises:
         LookupError: the store has no such run, or no model in it.
@@ -119,7 +126,7 @@ def find(which: str) -> ModelVersion:
 
     Raises:
         LookupError: there is none.
-        MlflowException, SQLAlchemyError: the store cannot say.
+        MlflowException, SQLAlchemyError: the store failed.
     """
     tracking.connect()
     client = mlflow.MlflowClient()
@@ -143,12 +150,16 @@ def tag(version: ModelVersion, tags: dict[str, str]) -> None:
 
 
 def download(version: ModelVersion, folder: Path) -> Path:
-    """Download a version's files into ``folder``; answers where the model lies in it, see :func:`contents`."""
+    """Download a version's files into ``folder``; returns the model's folder in it, for :func:`contents`."""
     return Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/{version.version}", dst_path=str(folder)))
 
 
 def contents(model: Path) -> Contents:
-    """What lies in a downloaded model, logged by this version or up to 0.7.0."""
+    """The parts of a downloaded model, in today's layout or in that of 0.7.0 and before.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or is not what it should be.
+    """
     artifacts, package = model / "artifacts", model / "code" / PACKAGE.name
     identity = json.loads((artifacts / "model.json").read_text())
     if (artifacts / BUNDLE).is_dir():
@@ -168,38 +179,41 @@ def pack(which: str, out: Path) -> None:
     """
     version = find(which)
     with tempfile.TemporaryDirectory() as folder:
-        held = contents(download(version, Path(folder, "model")))
+        model = contents(download(version, Path(folder, "model")))
         extra = Path(folder, "extra")
-        shutil.copytree(held.package, extra / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
-        target = extra if held.handler == HANDLER_0_7 else extra / BUNDLE
+        shutil.copytree(model.package, extra / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+        target = extra if model.handler == HANDLER_0_7 else extra / BUNDLE
         target.mkdir(exist_ok=True)
-        for file in held.bundle.files():
+        for file in model.bundle.files():
             shutil.copy(file, target)
-        write_archive(held.identity, held.handler, extra, out)
+        write_archive(model.identity, model.handler, extra, out)
 
 
 def roll_back() -> tuple[ModelVersion, ModelVersion]:
-    """Make the version champion that the champion replaced; answers the one that was and the one that is.
+    """Make the version champion again that the current champion replaced.
 
-    Versions that were rolled back themselves are passed over.
+    Versions that were rolled back earlier are skipped.
+
+    Returns:
+        The version that was champion, and the one that is champion now.
 
     Raises:
         LookupError: there is no champion, or none before it.
     """
-    fallen = back = find(CHAMPION)
-    passed = {None}
-    while back is fallen or ROLLED_BACK in back.tags:
-        passed.add(str(back.version))
-        if back.tags.get("replaced") in passed:
-            raise LookupError(f"version {fallen.version} is champion, and there is none before it to go back to")
-        back = find(back.tags["replaced"])
-    tag(fallen, {ROLLED_BACK: "true"})
-    set_alias(back, CHAMPION)
-    return fallen, back
+    current = previous = find(CHAMPION)
+    visited: set[str | None] = {None}
+    while previous is current or ROLLED_BACK in previous.tags:
+        visited.add(str(previous.version))
+        if previous.tags.get("replaced") in visited:
+            raise LookupError(f"version {current.version} is champion, and there is none before it to roll back to")
+        previous = find(previous.tags["replaced"])
+    tag(current, {ROLLED_BACK: "true"})
+    set_alias(previous, CHAMPION)
+    return current, previous
 
 
-def rolled_back(contents: dict[str, str]) -> ModelVersion | None:
-    """A version with these tags that was champion and was rolled back, if there is one."""
+def rolled_back(tags: dict[str, str]) -> ModelVersion | None:
+    """A version with these tags that was champion and was rolled back; None where there is none."""
     versions = mlflow.MlflowClient().search_model_versions(f"name = '{NAME}'")
-    fallen = [version for version in versions if version.tags.items() >= contents.items()]
-    return next((version for version in fallen if ROLLED_BACK in version.tags), None)
+    alike = [version for version in versions if version.tags.items() >= tags.items()]
+    return next((version for version in alike if ROLLED_BACK in version.tags), None)

@@ -1,6 +1,6 @@
-"""``make release-weights``: make what the pipeline built the weights that every clone starts from.
+"""``make release-weights``: release the bundle that the pipeline built, from which every clone starts.
 
-Refuses what was not evaluated, and what is worse than the weights released before.
+Refuses a bundle that was not evaluated, or that is worse than the last release.
 """
 
 import filecmp
@@ -17,87 +17,98 @@ from facemark.mlops.tracking import flatten
 from facemark.models.bundle import ModelBundle
 from facemark.settings import BUILT, EVALUATED, RELEASED
 
-FIGURES = "metrics.json"
-LARGEST = 70_000_000
-"""Bytes of a weights file: each release stays in the repository's history."""
+METRICS = "metrics.json"
+MAX_WEIGHTS_BYTES = 70_000_000
+"""Each release stays in the repository's history."""
 SLACK = 0.3
-"""Points by which a figure may be worse than in the release before: what two seeds differ by."""
+"""Points by which a metric may be worse than in the last release: the difference between two seeds."""
 
 
 def worse(new: dict, old: dict) -> list[str]:
-    """What speaks against the figures ``new`` beside ``old``, both as evaluate writes them, each a phrase."""
+    """How the metrics ``new`` are worse than ``old``, each a phrase.
+
+    Args:
+        new: of the stage ``evaluate``, its ``metrics.json``.
+        old: the same, of the last release.
+    """
     if new["split"] != old["split"]:
         return [f"the last release was evaluated on {old['split']}; set evaluate.split to it"]
-    found = []
+    reasons = []
     for name, before in old["datasets"].items():
         after = new["datasets"].get(name)
         if after is None:
-            found.append(f"the last release was evaluated on {name} too")
+            reasons.append(f"the last release was evaluated on {name} too")
             continue
-        for figure in ("mean_f1", "landmarks.auc8"):
-            now, then = (flatten(figures).get(figure, -math.inf) for figures in (after, before))
+        for metric in ("mean_f1", "landmarks.auc8"):
+            now, then = (flatten(metrics).get(metric, -math.inf) for metrics in (after, before))
             if now < then - SLACK:
-                found.append(f"{figure} on {name} falls from {then:.2f} to {now:.2f}")
-    return found
+                reasons.append(f"{metric} on {name} falls from {then:.2f} to {now:.2f}")
+    return reasons
 
 
 def dvc(*command: str) -> str:
-    """Run this environment's DVC and answer what it prints.
+    """Run this environment's DVC; returns what it prints.
 
     Raises:
-        SystemExit: it failed; its own words say why.
+        SystemExit: it failed; its own message is printed.
     """
     done = subprocess.run([sys.executable, "-m", "dvc", *command], stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise SystemExit(f"dvc {' '.join(command)} failed; what it says above is why")
+        raise SystemExit(f"dvc {' '.join(command)} failed; see its message above")
     return done.stdout
 
 
 def by_release(change: dict | str) -> bool:
-    """Whether a change that DVC tells of is that the released weights are those that were built here."""
+    """Whether ``dvc status`` reports a change only because the bundle built here was released."""
     built = {str(RELEASED / file.name): file for file in ModelBundle.open(BUILT).files()}
-    files = change.get("changed deps") if isinstance(change, dict) else None
+    files = change.get("changed deps", {}) if isinstance(change, dict) else {}
     return bool(files) and all(file in built and filecmp.cmp(file, built[file], shallow=False) for file in files)
 
 
 def stale() -> str | None:
-    """A sentence that names the stages which changed since the last evaluation, None where none did."""
+    """A sentence that names the stages which changed since the last evaluation; None where none did."""
     status = json.loads(dvc("status", "--json", "--with-deps", "evaluate"))
     changed = [stage for stage, changes in status.items() if not all(map(by_release, changes))]
     return f"{', '.join(changed)} changed since the last evaluation; run: dvc repro evaluate" if changed else None
 
 
 def objections() -> list[str]:
-    """Everything that speaks against releasing what the pipeline built, each a sentence."""
+    """All reasons not to release the bundle that the pipeline built, each a sentence.
+
+    Raises:
+        FileNotFoundError, ValueError: a file of the bundle is missing or is not what it should be.
+    """
     if changed := stale():
         return [changed]
     bundle = ModelBundle.open(BUILT)
     network = bundle.network()
+    if bundle.landmarks is None:
+        return [f"{BUILT} has no landmark model"]
     LandmarkModel.load(bundle.landmarks)
-    found = []
+    reasons = []
     if not all(torch.isfinite(p).all() for p in network.state_dict().values()):
-        found.append("some weights are not finite")
-    if bundle.weights.stat().st_size > LARGEST:
-        found.append(f"{bundle.weights} is larger than {LARGEST // 10**6} MB")
-    before = RELEASED / FIGURES
+        reasons.append("some weights are not finite")
+    if bundle.weights.stat().st_size > MAX_WEIGHTS_BYTES:
+        reasons.append(f"{bundle.weights} is larger than {MAX_WEIGHTS_BYTES // 10**6} MB")
+    before = RELEASED / METRICS
     if before.exists():
-        found += worse(json.loads((EVALUATED / FIGURES).read_text()), json.loads(before.read_text()))
-    return found
+        reasons += worse(json.loads((EVALUATED / METRICS).read_text()), json.loads(before.read_text()))
+    return reasons
 
 
 def release() -> None:
-    """Check, copy weights, landmark model and figures to ``weights/``, and hand them to DVC and its remote.
+    """Check the built bundle, copy it and its metrics to ``weights/``, and push them to DVC's remote.
 
     Raises:
-        SystemExit: something speaks against it; nothing was changed.
+        SystemExit: there is a reason not to release it; nothing was changed.
     """
-    if found := objections():
-        raise SystemExit("not released: " + "; ".join(found))
-    for file in (*ModelBundle.open(BUILT).files(), EVALUATED / FIGURES):
+    if reasons := objections():
+        raise SystemExit("not released: " + "; ".join(reasons))
+    for file in (*ModelBundle.open(BUILT).files(), EVALUATED / METRICS):
         shutil.copy(file, RELEASED / file.name)
     for command in (["add", "--quiet", str(RELEASED)], ["push", "--quiet", f"{RELEASED}.dvc"]):
         dvc(*command)
-    print("released; what remains: git restore params.yaml, a look at docs/model-card.md,")
+    print("released; next: git restore params.yaml, update docs/model-card.md,")
     print(f"git add {RELEASED}.dvc .dvc docs, and git commit")
 
 

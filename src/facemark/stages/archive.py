@@ -9,6 +9,7 @@ from facemark.settings import ARCHIVE, BUILT, load_params
 if __name__ == "__main__":
     params = load_params()
     with tracking.stage("archive", params.of_stages()) as runs:
+        assert runs is not None  # only a distributed training has processes without runs
         identity = tracking.identity(params.archive.version or facemark.__version__)
         pack_archive(identity, ModelBundle.open(BUILT), ARCHIVE)
         tracking.tag(runs, {"archive.md5": registry.md5(ARCHIVE)})

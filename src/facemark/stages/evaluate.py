@@ -33,7 +33,7 @@ def evaluate(params: Params) -> None:
             mlflow.log_input(shown, split, model=LoggedModelInput(model.model_id))
         flat = tracking.flatten(figures, f"evaluate/{split}/")
         mlflow.log_metrics(flat, model_id=model.model_id)
-        mlflow.log_metrics(flat, run_id=runs.whole)
+        mlflow.log_metrics(flat, run_id=runs.pipeline)
         tracking.tag(runs, {"model.md5": registry.md5(bundle.weights)})
 
 
