@@ -79,7 +79,7 @@ def test_without_faces_the_model_stays_as_it_was(untrained, tmp_path):
     assert np.array_equal(before.steps, after.steps)
 
 
-def test_neither_model_nor_faces_is_refused(untrained, tmp_path):
+def test_without_model_and_faces_it_is_refused(untrained, tmp_path):
     with pytest.raises(SystemExit, match="name a model"):
         calibrate(params("none"), untrained, tmp_path / "out")
 

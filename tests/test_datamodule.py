@@ -120,8 +120,8 @@ def test_faces_with_points_alone_are_for_training_not_for_validation(samples, tm
     assert (data.train, data.val) == ([bare], samples)
 
 
-def test_an_image_with_neither_mask_nor_points_is_refused(samples):
-    with pytest.raises(ValueError, match="neither a mask nor points"):
+def test_an_image_without_mask_and_points_is_refused(samples):
+    with pytest.raises(ValueError, match="no mask and no points"):
         FaceDataset([replace(samples[0], mask=None)], 64, seed=1)[0]
 
 

@@ -41,12 +41,12 @@ def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 (Dice) of each class, 19 values; NaN for a class that is in neither truth nor prediction."""
+    """F1 (Dice) of each class, 19 values; NaN for a class that truth and prediction both lack."""
     return _ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, 19 values; NaN for a class that is in neither truth nor prediction."""
+    """Intersection over union of each class, 19 values; NaN for a class that truth and prediction both lack."""
     return _ratio(np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion))
 
 

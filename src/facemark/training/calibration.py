@@ -43,7 +43,7 @@ def calibrate(params: Params, trained: Path, out: Path) -> int:
         The number of faces that the model was fitted to.
 
     Raises:
-        SystemExit: there is neither a model to start from nor a face to fit.
+        SystemExit: there is no model to start from and no face to fit.
         FileNotFoundError: ``trained`` or the model to start from is missing.
     """
     folders = [PREPARED / name for name, dataset in params.prepare.datasets.items() if "landmarks" in dataset.use]
@@ -70,7 +70,7 @@ def fit_landmarks(start_from: str, faces: list[tuple[np.ndarray, np.ndarray]]) -
         faces: maps and points, as :func:`calibration_crops` yields them. Without any, the model stays as it is.
 
     Raises:
-        SystemExit: there is neither a model nor a face.
+        SystemExit: there is no model and no face.
     """
     if start_from != "none":
         model = LandmarkModel.load(start_from)

@@ -50,7 +50,7 @@ def repeat_factor_sample(samples: list[Sample], rarer_than: float, seed: int) ->
 class FaceDataset(Dataset[Pixels]):
     """Images and masks at one input size, augmented in training.
 
-    Every image of every epoch has its own random state. So neither the number of workers nor an interruption changes
+    Every image of every epoch has its own random state. So the number of workers and interruptions do not change
     what is drawn.
 
     Args:
@@ -91,7 +91,7 @@ class FaceDataset(Dataset[Pixels]):
         if sample.mask is not None:
             return image, read_mask(sample.mask)
         if sample.points is None:
-            raise ValueError(f"{sample.image} has neither a mask nor points to train on")
+            raise ValueError(f"{sample.image} has no mask and no points to train on")
         image, points = partial_masks.crop_context(image, read_points(sample.points)[0].astype(float))
         return image, partial_masks.draw_partial_mask(points, (image.shape[0], image.shape[1]))
 
