@@ -25,14 +25,17 @@ def test_the_same_in_gives_the_same_bytes(packed):
     assert one == two
 
 
-def test_it_holds_what_serving_needs_and_no_data(packed):
+def test_it_holds_what_serving_needs_and_nothing_else(packed):
     with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
         names = set(mar.namelist())
         model = json.loads(mar.read("model.json"))
         manifest = json.loads(mar.read("MAR-INF/MANIFEST.json"))
-    needed = {"handler.py", "model-config.yaml", "model.json", "model.safetensors", "landmarks.npz", "SHA256SUMS"}
-    assert needed | {"MAR-INF/MANIFEST.json"} == {name for name in names if not name.startswith("facemark/")}
-    assert {name.rsplit(".")[-1] for name in names - needed} == {"py", "json"}
+    needed = {"handler.py", "model-config.yaml", "model.json", "SHA256SUMS", "MAR-INF/MANIFEST.json"}
+    needed |= {f"model/{name}" for name in ("config.json", "model.safetensors", "landmarks.npz")}
+    assert needed == {name for name in names if not name.startswith("facemark/")}
+    rooms = {name.split("/")[1] for name in names - needed if name.count("/") > 1}
+    assert rooms == {"inference", "io", "models", "serving"}
+    assert {Path(name).suffix for name in names - needed} == {".py"}
     assert model.keys() == {"name", "version", "revision", "data"}
     assert (model["name"], model["version"]) == ("facemark", "1.2.3")
     assert manifest["model"]["handler"] == "handler.py"
@@ -46,17 +49,17 @@ def test_no_file_of_the_archive_leaves_its_folder(packed):
 def test_its_own_package_goes_before_any_other(packed, tmp_path):
     with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
         mar.extractall(tmp_path / "unpacked")
-    program = f"import sys; sys.path.append({str(tmp_path / 'unpacked')!r}); import handler, facemark.parser as p"
+    program = f"import sys; sys.path.append({str(tmp_path / 'unpacked')!r}); import handler, facemark.inference.parser as p"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; print(p.__file__)"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "parser.py")), done.stderr
+    assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "inference" / "parser.py")), done.stderr
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "facemark/answer.py"])
+@pytest.mark.parametrize("name", ["model/model.safetensors", "facemark/io/response.py"])
 def test_a_file_that_was_changed_is_told_before_any_of_the_archive_runs(packed, tmp_path, name):
     with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
         mar.extractall(tmp_path)

@@ -134,7 +134,7 @@ def test_nobody_there_is_told_in_a_sentence():
 
 
 def test_it_needs_no_torch():
-    program = "import sys, facemark.client; print('torch' in sys.modules)"
+    program = "import sys, facemark.serving.client; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 

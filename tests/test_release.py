@@ -30,12 +30,11 @@ def test_other_data_cannot_be_compared():
 
 
 def test_worse_weights_are_not_released(untrained, tmp_path, monkeypatch):
-    for name, f1 in (("OUT", 70), ("RELEASED", 80)):
+    for name, f1 in (("EVALUATED", 70), ("RELEASED", 80)):
         (tmp_path / name).mkdir()
         (tmp_path / name / release.FIGURES).write_text(json.dumps(figures(f1, 50)))
         monkeypatch.setattr(release, name, tmp_path / name)
-    for name, file in zip(("WEIGHTS", "LANDMARKS"), untrained, strict=True):
-        monkeypatch.setattr(release, name, file)
+    monkeypatch.setattr(release, "BUILT", untrained)
     monkeypatch.setattr(release, "stale", lambda: None)
     with pytest.raises(SystemExit, match=r"falls from 80\.00 to 70\.00"):
         release.release()
