@@ -5,7 +5,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from clone import IDENTITY, Clone, untrained_bundle
+from clone import IDENTITY, create, untrained_bundle
 
 from facemark.data import synthetic
 from facemark.data.samples import write_points
@@ -17,25 +17,25 @@ from facemark.settings import RELEASED
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):
-    """The bundle of a tiny untrained network for 64 pixels, with a landmark model of four drawn faces."""
+    """The folder of an untrained bundle: a tiny network for 64 × 64 pixels, a landmark model of four drawn faces."""
     with torch.random.fork_rng():
-        torch.manual_seed(3)  # one network, whatever was drawn before: they differ in what half precision does to them
+        torch.manual_seed(3)  # always the same network: untrained ones differ in their rounding error at half precision
         return untrained_bundle(tmp_path_factory.mktemp("untrained")).folder
 
 
 @pytest.fixture
 def landmarks(tmp_path):
-    """One drawn face 60 times, in several sizes and turns, 48 times in train, with points alone.
+    """A dataset of points without masks: one drawn face, 60 times scaled and rotated, 48 times in train.
 
-    Point 30 of the first of each split lies far off; all points of the second have changed places.
+    Point 30 of the first sample of each split is an outlier; the points of the second sample are shuffled.
     """
     root, rng, drawn = tmp_path / "faces", np.random.default_rng(1), synthetic.draw(0).points[0].astype(float)
     drawn -= drawn.mean(0)
     for i in range(60):
-        folder, turn = root / ("train" if i < 48 else "val"), rng.normal(0, 0.5)
+        folder, angle = root / ("train" if i < 48 else "val"), rng.normal(0, 0.5)
         for part in ("images", "landmarks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        matrix = rng.uniform(0.8, 1.2) * np.array([(np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))])
+        matrix = rng.uniform(0.8, 1.2) * np.array([(np.cos(angle), -np.sin(angle)), (np.sin(angle), np.cos(angle))])
         face = drawn @ matrix.T + 300
         if i in (0, 48):
             face[30] = 50, 60
@@ -48,7 +48,7 @@ def landmarks(tmp_path):
 
 @pytest.fixture(scope="session")
 def released():
-    """The released bundle; tests that need a trained network skip without them."""
+    """The folder of the released bundle; tests that need a trained network skip without it."""
     if not (RELEASED / "model.safetensors").exists():
         pytest.skip("the released weights are not here; fetch them with: dvc pull weights.dvc")
     return RELEASED
@@ -56,8 +56,10 @@ def released():
 
 @pytest.fixture(scope="session")
 def server_home(tmp_path_factory):
-    """The folder of the endpoint's server."""
-    return tmp_path_factory.mktemp("endpoint") / "josé" / "server"  # as a person's home may be called
+    """The home folder of the endpoint's server."""
+    return (
+        tmp_path_factory.mktemp("endpoint") / "josé" / "server"
+    )  # with a letter that is not ASCII, as in a home directory
 
 
 @pytest.fixture(scope="session")
@@ -68,24 +70,28 @@ def endpoint(server_home, released):
     torchserve.stop(server_home)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A clone of the project with the pipeline run once, which takes a minute, and its dvc.lock committed.
-
-    This process looks into its MLflow store.
-    """
-    clone = Clone(tmp_path_factory.mktemp("pipeline") / "clone")
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    """A clone in which the pipeline ran once, with its dvc.lock committed. Tests use copies of it, see ``clone``."""
+    clone = create(tmp_path_factory.mktemp("pipeline") / "clone")
     clone.run("dvc", "repro")
     clone.run("git", "add", "dvc.lock")
-    clone.run("git", "commit", "--quiet", "--message", "A first pass")
+    clone.run("git", "commit", "--quiet", "--message", "A first run of the pipeline")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def clone(pipeline, tmp_path_factory):
+    """A clone in which the pipeline ran once, for the tests of one module; MLflow in this process uses its store."""
+    clone = pipeline.copy(tmp_path_factory.mktemp("module") / "clone")
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{clone.folder}/mlflow.db")
+    mlflow.set_tracking_uri(clone.store)
     yield clone
     mlflow.set_tracking_uri(before)
 
 
 def free_port() -> int:
-    """A port that is free now, as are the four above it."""
+    """A free port; the four above it are free too."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import CSVLogger
 from training_set import settings, tiny_network, write_samples
 
 from facemark.labels import CLASSES
-from facemark.mlops.release import LARGEST
+from facemark.mlops.release import MAX_WEIGHTS_BYTES
 from facemark.models.bundle import ModelBundle, save_network
 from facemark.models.unet import build
 from facemark.settings import Phase, load_params
@@ -69,4 +69,4 @@ def test_the_reference_network_survives_half_precision_and_may_be_released(tmp_p
         one, other = network(images), bundle.network()(images)
     assert (one - other).abs().max() < 0.02 * one.abs().max()
     assert bundle.weights.stat().st_size == pytest.approx(2 * sum(p.numel() for p in network.parameters()), rel=0.02)
-    assert bundle.weights.stat().st_size < LARGEST
+    assert bundle.weights.stat().st_size < MAX_WEIGHTS_BYTES

@@ -19,7 +19,7 @@ PARAMS = {
 OWN_PARAMS = Path("params.yaml").resolve()
 LOCK = """
 stages:
-  prepare@mine: {deps: [{path: src/facemark/datasets, md5: code.dir}, {path: wild, md5: 34.dir}]}
+  prepare@mine: {deps: [{path: src/facemark/data, md5: code.dir}, {path: wild, md5: 34.dir}]}
   prepare@starter: {deps: [{path: data, md5: 12.dir}]}
   train: {deps: []}
 """
@@ -27,7 +27,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """An MLflow store of this module's own."""
+    """An MLflow store for the tests of this module."""
     folder = tmp_path_factory.mktemp("mlflow")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
@@ -41,21 +41,21 @@ def build(tmp_path, store):
 
 
 def run(build, name: str, **changes) -> tracking.Runs:
-    """A stage that does nothing, with other params of ``train``."""
+    """Run a stage that does nothing, with some params of ``train`` changed."""
     with tracking.stage(name, PARAMS | {"train": PARAMS["train"] | changes}, build) as runs:
         pass
     return runs
 
 
-def cut_off(build, name: str) -> tracking.Runs:
+def interrupt(build, name: str) -> tracking.Runs:
     with pytest.raises(KeyError), tracking.stage(name, PARAMS, build) as runs:
         raise KeyError
     return runs
 
 
-def stages(whole: str) -> dict[str, str]:
-    """The tag ``restored_from`` of each stage of a pass, or that it ran."""
-    children = tracking.children(mlflow.get_run(whole))
+def stages(pipeline: str) -> dict[str, str]:
+    """For each stage of a pipeline run: its tag ``restored_from``, or ``ran``."""
+    children = tracking.children(mlflow.get_run(pipeline))
     return {name: child.data.tags.get("restored_from", "ran") for name, child in children.items()}
 
 
@@ -63,79 +63,79 @@ def test_flatten_joins_names_with_dots():
     assert tracking.flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": "f"}) == {"a.b": 1, "a.c.d": [2], "e": "f"}
 
 
-def test_the_stages_of_a_pass_are_runs_inside_its_run(build):
+def test_the_stages_of_a_pipeline_run_are_its_child_runs(build):
     first, second = run(build, "prepare@starter"), run(build, "train")
-    assert first.whole == second.whole
-    assert stages(first.whole) == {"prepare@starter": "ran", "train": "ran"}
-    whole, own = mlflow.get_run(second.whole), mlflow.get_run(second.stage)
-    assert whole.data.params == {
+    assert first.pipeline == second.pipeline
+    assert stages(first.pipeline) == {"prepare@starter": "ran", "train": "ran"}
+    pipeline, own = mlflow.get_run(second.pipeline), mlflow.get_run(second.stage)
+    assert pipeline.data.params == {
         "prepare.datasets.starter.format": "starter",
         "train.batch_size": "2",
         "train.phases": "[{'size': 64, 'epochs': 1}]",
         "calibrate.start_from": "none",
     }
-    assert own.data.params == {k: v for k, v in whole.data.params.items() if k.startswith("train.")}
-    assert whole.info.status == own.info.status == "FINISHED"
+    assert own.data.params == {k: v for k, v in pipeline.data.params.items() if k.startswith("train.")}
+    assert pipeline.info.status == own.info.status == "FINISHED"
 
 
-def test_a_stage_that_was_cut_off_goes_on_in_its_run(build):
-    failed = cut_off(build, "train")
-    assert {mlflow.get_run(run_id).info.status for run_id in failed} == {"FAILED"}
+def test_an_interrupted_stage_resumes_its_run(build):
+    interrupted = interrupt(build, "train")
+    assert {mlflow.get_run(run_id).info.status for run_id in interrupted} == {"FAILED"}
     assert not (build / "runs" / "train.txt").exists()
-    assert run(build, "train") == failed
-    assert {mlflow.get_run(run_id).info.status for run_id in failed} == {"FINISHED"}
+    assert run(build, "train") == interrupted
+    assert {mlflow.get_run(run_id).info.status for run_id in interrupted} == {"FINISHED"}
 
 
-def test_a_stage_that_runs_again_begins_a_new_pass(build):
+def test_a_stage_that_runs_again_begins_a_new_pipeline_run(build):
     first, second = run(build, "train"), run(build, "train")
-    assert first.whole != second.whole
+    assert first.pipeline != second.pipeline
 
 
-def test_other_params_begin_a_new_pass(build):
-    assert run(build, "train").whole != run(build, "calibrate", batch_size=4).whole
+def test_other_params_begin_a_new_pipeline_run(build):
+    assert run(build, "train").pipeline != run(build, "calibrate", batch_size=4).pipeline
 
 
-def test_another_dataset_begins_a_new_pass(build):
+def test_another_dataset_begins_a_new_pipeline_run(build):
     first = run(build, "prepare@starter")
     more = PARAMS | {"prepare": {"datasets": PARAMS["prepare"]["datasets"] | {"more": {"format": "starter"}}}}
     with tracking.stage("prepare@more", more, build) as second:
-        assert first.whole != second.whole
-    assert run(build, "train").whole not in (first.whole, second.whole)
+        assert first.pipeline != second.pipeline
+    assert run(build, "train").pipeline not in (first.pipeline, second.pipeline)
 
 
-def test_what_dvc_restored_points_to_the_run_that_made_it(build):
+def test_a_restored_stage_points_to_the_run_that_made_its_result(build):
     prepared, trained = run(build, "prepare@starter"), run(build, "train")
     calibrated = run(build, "calibrate")
     again = run(build, "calibrate")
     originals = {"prepare@starter": prepared.stage, "train": trained.stage, "calibrate": "ran"}
-    assert stages(calibrated.whole) == dict.fromkeys(originals, "ran")
-    assert stages(again.whole) == originals
-    # of the third pass it is the same originals, not those that point to them
-    assert stages(run(build, "evaluate", batch_size=4).whole) == originals | {
+    assert stages(calibrated.pipeline) == dict.fromkeys(originals, "ran")
+    assert stages(again.pipeline) == originals
+    # the third pipeline run points to the same original runs, not to the runs that point to them
+    assert stages(run(build, "evaluate", batch_size=4).pipeline) == originals | {
         "calibrate": again.stage,
         "evaluate": "ran",
     }
 
 
-def test_a_pass_that_the_store_has_lost_is_begun_anew(build):
+def test_a_pipeline_run_that_the_store_lacks_is_replaced_by_a_new_one(build):
     first = run(build, "train")
     (build / "run_id.txt").write_text("0123456789abcdef0123456789abcdef")
-    assert run(build, "calibrate").whole != first.whole
+    assert run(build, "calibrate").pipeline != first.pipeline
 
 
-def test_a_deleted_pass_is_begun_anew(build):
+def test_a_deleted_pipeline_run_is_replaced_by_a_new_one(build):
     first = run(build, "train")
-    mlflow.delete_run(first.whole)
-    assert run(build, "calibrate").whole != first.whole
+    mlflow.delete_run(first.pipeline)
+    assert run(build, "calibrate").pipeline != first.pipeline
 
 
-def test_the_run_that_mlflow_run_has_made_is_the_pass(build, monkeypatch):
-    with mlflow.start_run() as made:
+def test_the_run_that_mlflow_run_created_is_the_pipeline_run(build, monkeypatch):
+    with mlflow.start_run() as created:
         pass
     run(build, "prepare@starter")
     for name in ("train", "calibrate"):
-        monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-        assert run(build, name).whole == made.info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
+        assert run(build, name).pipeline == created.info.run_id
 
 
 def test_lightning_writes_into_the_run_of_the_stage(build):
@@ -146,11 +146,11 @@ def test_lightning_writes_into_the_run_of_the_stage(build):
     assert mlflow.get_run(runs.stage).data.metrics["val/mean_f1"] == 12.5
 
 
-def test_the_machine_and_its_packages_are_kept(build):
+def test_the_machine_and_its_packages_are_logged(build):
     runs = run(build, "train")
     assert mlflow.get_run(runs.stage).data.tags.items() >= tracking.machine().items()
-    kept = mlflow.artifacts.load_text(f"runs:/{runs.stage}/packages.txt").splitlines()
-    assert f"torch=={importlib.metadata.version('torch')}" in kept
+    logged = mlflow.artifacts.load_text(f"runs:/{runs.stage}/packages.txt").splitlines()
+    assert f"torch=={importlib.metadata.version('torch')}" in logged
 
 
 def test_a_queued_experiment_writes_into_the_projects_store(tmp_path):
@@ -188,7 +188,7 @@ def test_lineage_names_commit_and_data(tmp_path, monkeypatch):
     assert tracking.lineage() == clean | {"git.dirty": "true"}
 
 
-def test_a_model_names_the_data_of_all_its_datasets(tmp_path, monkeypatch):
+def test_the_identity_of_a_model_names_all_its_datasets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tracking.identity("1.2.3")["data"] == "unknown"
     params = yaml.safe_load(OWN_PARAMS.read_text())
