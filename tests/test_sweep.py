@@ -21,6 +21,7 @@ def test_a_range_has_its_low_end_below_its_high():
         Range(low=2, high=1)
 
 
+@pytest.mark.slow
 def test_a_sweep_resumes_until_it_has_its_trials(clone):
     trained = clone.run_of("train")
 
