@@ -27,7 +27,7 @@ SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25 -S prepare.split
 	$$(! grep -q '^    pseudo_labels:' params.yaml || echo -S '~prepare.datasets.pseudo_labels')
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test soak lint bench mlflow serve champion stop demo
+.PHONY: help .venv pull repro test test-all soak lint bench mlflow serve champion stop demo
 .PHONY: released ablations evidence evidence-smoke release-weights clean
 
 help: ## list the targets
@@ -54,15 +54,20 @@ repro: pull ## run the pipeline; what is up to date is not run again
 	@echo "report   build/evaluate/overlays.png      charts:   dvc plots show"
 	@echo "runs     http://127.0.0.1:5000            open it:  make mlflow"
 
-test: pull lint ## lint and test
+test: pull lint ## lint and test, within ten minutes on two cores
 	@pytest
+
+test-all: pull lint ## lint and all tests but the soak, with the share of branches that they cover: up to an hour
+	@pytest -m 'not soak' --cov=facemark --cov-branch --cov-report=term:skip-covered
 
 soak: pull ## thousands of hostile requests to the real server, its faults, and a day of work as docs/mlops.md has it
 	@pytest tests/test_faults.py tests/test_day_of_work.py -m '' -rP
 
-lint: $(READY) ## check style and formatting
+lint: $(READY) ## check style, formatting, types, and which package imports which
 	@ruff check
 	@ruff format --check
+	@mypy
+	@lint-imports
 
 bench: pull ## measure the served parser against the bare network; needs the archive: make repro
 	@python benchmarks/serving.py
@@ -83,7 +88,7 @@ demo: pull ## open a page on http://127.0.0.1:7860 that shows what is found in y
 	@facemark demo
 
 released: pull ## train weights as the released ones were, on the research data next to the repository; needs a GPU
-	@test -d build/pseudo_labels || facemark data pseudo-labels ../shared/data/landmarks68 --format landmarks68 --undrawn \
+	@test -d build/pseudo_labels || facemark data pseudo-labels ../shared/data/landmarks68 --format landmarks68 --all-splits \
 		-o build/pseudo_labels
 	@dvc exp run $(RELEASED)
 

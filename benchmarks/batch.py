@@ -15,7 +15,8 @@ from pyarrow.fs import LocalFileSystem
 from rich.console import Console
 from rich.table import Table
 
-from facemark.batch import Worker, parse, pictures
+from facemark.batch import Worker, parse
+from facemark.io.tables import list_images
 
 
 def pace(times: list[float], counts: list[int]) -> float:
@@ -29,11 +30,10 @@ def main(
     limit: Annotated[int, typer.Option(help="pictures")] = 96,
 ) -> None:
     """Parse the same pictures in a loop, with one worker and with two."""
-    model = weights / "model.safetensors", weights / "landmarks.npz"
     with TemporaryDirectory() as room:
         source = Path(room) / "source"
         source.mkdir()
-        for path in pictures(LocalFileSystem(), str(folder.absolute()))[:limit]:
+        for path in list_images(LocalFileSystem(), str(folder.absolute()))[:limit]:
             (source / Path(path).name).symlink_to(path)
         table = Table("", "start, s", "pictures a second", "a second and core", "of the loop's")
         for workers in (0, 1, 2):
@@ -44,10 +44,10 @@ def main(
                 counts.append(count)
 
             if workers:
-                parse(str(source), f"{room}/{workers}", model, workers, advanced=arrived)
+                parse(str(source), f"{room}/{workers}", weights, workers, on_progress=arrived)
             else:
-                worker = Worker(model, "loop", LocalFileSystem(), "")
-                for path in pictures(LocalFileSystem(), str(source)):
+                worker = Worker(weights, "loop", LocalFileSystem(), "")
+                for path in list_images(LocalFileSystem(), str(source)):
                     arrived(len(worker(pa.table({"path": [path]}))))
                 loop = pace(times, counts)
             each = pace(times, counts) / max(workers, 1)

@@ -19,7 +19,7 @@ from facemark.data.samples import read_points
 from facemark.geometry import apply
 from facemark.images import read_image
 from facemark.inference.parser import FaceParser
-from facemark.io.video import Follower, Video, Writer
+from facemark.io.video import FaceTracker, Video, VideoWriter
 from facemark.labels import OUTER_EYE_CORNERS
 
 FPS = 25
@@ -65,7 +65,7 @@ def main(
     truth = np.array([apply(matrix, face) for matrix in matrices])
     rng, size = np.random.default_rng(0), image.shape[1::-1]
     with tempfile.TemporaryDirectory() as folder:
-        writer = Writer(Path(folder, "sway.mp4"), FPS)
+        writer = VideoWriter(Path(folder, "sway.mp4"), FPS)
         for matrix in matrices:
             moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             writer.write(np.clip(moved + rng.normal(0, NOISE, moved.shape), 0, 255).astype(np.uint8))
@@ -77,7 +77,7 @@ def main(
     for part, span in (("at rest", slice(0, still)), ("in motion", slice(still, None))):
         plain = None
         for smooth in (False, True):
-            follow = Follower(smooth)
+            follow = FaceTracker(smooth)
             points = np.array([follow(parse.faces, i / FPS)[0][1].points for i, parse in enumerate(parses)])
             jitter, nme, lag = figures(points[span], truth[span])
             plain = plain or jitter

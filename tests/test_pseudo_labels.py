@@ -92,7 +92,7 @@ def test_faces_that_prepare_would_draw_for_validation_get_no_pseudo_labels(relea
     trained = [
         sample.image.stem for sample in assign_splits(sound, prepare.splits, prepare.seed) if sample.split == "train"
     ]
-    for options, expected in (((), trained), (("--undrawn",), [sample.image.stem for sample in sound])):
+    for options, expected in (((), trained), (("--all-splits",), [sample.image.stem for sample in sound])):
         out = tmp_path / f"labelled{len(options)}"
         assert write(tmp_path / "faces", out, "landmarks68", *options).exit_code == 0
         assert [sample.image.stem[7:] for sample in folder_samples(out)] == expected

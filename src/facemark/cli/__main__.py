@@ -1,0 +1,5 @@
+"""``python -m facemark.cli``."""
+
+from facemark.cli import app
+
+app()
