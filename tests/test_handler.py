@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from test_images import encoded
+from test_images import encode
 
 from facemark.images import decode
 from facemark.inference.types import Parse
@@ -56,7 +56,7 @@ def test_each_request_of_a_batch_gets_its_own_answer_and_a_failure_stays_alone(h
         return [Parse(np.zeros(picture.shape[:2], np.uint8), []) for picture in pictures]
 
     handler.parser, context = parse, Context()
-    good = [encoded(Image.new("RGB", (8, height))) for height in (10, 11, 13, 14)]
+    good = [encode(Image.new("RGB", (8, height))) for height in (10, 11, 13, 14)]
     bodies = [*good[:2], b"no picture", *good[2:]]
     found = [json.loads(each) for each in handler.handle([{"body": body} for body in bodies], context)]
     assert [each["image"]["height"] if "image" in each else each["code"] for each in found] == [10, 11, 415, 500, 14]
@@ -65,7 +65,7 @@ def test_each_request_of_a_batch_gets_its_own_answer_and_a_failure_stays_alone(h
 
 def test_a_drawn_picture_keeps_its_colours():
     image = np.full((20, 30, 3), (200, 100, 10), np.uint8)
-    asked = Request({"body": encoded(Image.fromarray(image))}, {"accept": "image/png"}, {})
+    asked = Request({"body": encode(Image.fromarray(image))}, {"accept": "image/png"}, {})
     body, kind = asked.answer(Parse(np.zeros((20, 30), np.uint8), []), {})
     assert kind == "image/png"
     assert (decode(body) == image).all()
