@@ -49,14 +49,16 @@ def test_no_file_of_the_archive_leaves_its_folder(packed):
 def test_its_own_package_goes_before_any_other(packed, tmp_path):
     with zipfile.ZipFile(packed / "one" / "facemark.mar") as mar:
         mar.extractall(tmp_path / "unpacked")
-    program = f"import sys; sys.path.append({str(tmp_path / 'unpacked')!r}); import handler, facemark.inference.parser as p"
+    append = f"import sys; sys.path.append({str(tmp_path / 'unpacked')!r})"
+    program = f"{append}; import handler, facemark.inference.parser as p"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}; print(p.__file__)"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip().endswith(str(tmp_path / "unpacked" / "facemark" / "inference" / "parser.py")), done.stderr
+    own = tmp_path / "unpacked" / "facemark" / "inference" / "parser.py"
+    assert done.stdout.strip().endswith(str(own)), done.stderr
 
 
 @pytest.mark.parametrize("name", ["model/model.safetensors", "facemark/io/response.py"])

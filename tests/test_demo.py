@@ -18,7 +18,7 @@ from test_endpoint import PNG, PORTRAIT, encoded
 
 from facemark import images
 from facemark.data import synthetic
-from facemark.demo import app
+from facemark.demo import app, render
 from facemark.inference.parser import FaceParser
 from facemark.labels import CLASSES, FLIP_POINTS, Region
 from facemark.serving.client import Answer, Client, EndpointError
@@ -181,7 +181,7 @@ def test_the_keyboard_is_enough(page):
     walk_to("photograph")
     for key, point in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 67)):
         page.keyboard.press(key)
-        assert page.locator(".caption").inner_text().startswith(f"point {point}: {app.POINTS[point]}, ")
+        assert page.locator(".caption").inner_text().startswith(f"point {point}: {render.POINTS[point]}, ")
     walk_to("JSON")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
@@ -256,8 +256,8 @@ def test_names_of_points_and_regions_trade_sides_in_a_mirror():
     def mirrored(name: str) -> str:
         return re.sub("left|right", lambda side: sides[side[0]], name)
 
-    assert [app.POINTS[i] for i in FLIP_POINTS] == [mirrored(name) for name in app.POINTS]
-    names = [app.name(region) for region in range(len(CLASSES))]
+    assert [render.POINTS[i] for i in FLIP_POINTS] == [mirrored(name) for name in render.POINTS]
+    names = [render.region_name(region) for region in range(len(CLASSES))]
     assert len(set(names)) == len(CLASSES)
     assert {mirrored(name) for name in names} == set(names)
 
@@ -266,7 +266,7 @@ def test_names_of_points_and_regions_trade_sides_in_a_mirror():
 def test_a_region_lies_where_its_pixels_do(scale, box):
     inside = np.zeros((4, 6), bool)
     inside[1, 2:4] = True
-    path = re.search('d="([^"]*)"', app.area(inside, scale, Region.NOSE))[1]
+    path = re.search('d="([^"]*)"', render.region_path(inside, scale, Region.NOSE))[1]
     x, y = np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path), float).T
     assert (x.min(), y.min(), x.max(), y.max()) == box
 

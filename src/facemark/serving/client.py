@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import httpx2
 import numpy as np
@@ -75,9 +75,15 @@ class Mask(BaseModel):
     size: tuple[int, int] | None = None
 
     def ids(self) -> np.ndarray:
-        """The mask as H × W uint8 of indices into ``classes``."""
+        """The mask as H × W uint8 of indices into ``classes``.
+
+        Raises:
+            ValueError: it is run lengths without a size, which no endpoint sends.
+        """
         if isinstance(self.data, str):
             return np.asarray(Image.open(io.BytesIO(base64.b64decode(self.data))))
+        if self.size is None:
+            raise ValueError("the mask has run lengths and no size; the endpoint sends both")
         height, width = self.size
         flat = np.zeros(height * width, np.uint8)
         for name, counts in self.data.items():
@@ -215,7 +221,7 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, broken) or (isinstance(error, EndpointError) and error.code == 503)
 
 
-_POLICY = {
+_POLICY: dict[str, Any] = {
     "retry": tenacity.retry_if_exception(_passing),
     "stop": tenacity.stop_after_attempt(ATTEMPTS),
     "wait": tenacity.wait_random_exponential(0.5, max=8),

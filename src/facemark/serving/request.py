@@ -75,7 +75,7 @@ def options_in(headers: dict[str, str]) -> dict[str, str]:
     return {names.get(name, name): value for name, value in headers.items() if name.startswith("facemark-")}
 
 
-def json_body(body: dict | bytes | bytearray) -> tuple[bytes, dict]:
+def json_body(body: object) -> tuple[bytes, dict]:
     """Image and options of a JSON body, which TorchServe has parsed if it could."""
     if isinstance(body, bytes | bytearray):
         try:

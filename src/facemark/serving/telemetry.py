@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from ts.metrics.dimension import Dimension
 from ts.metrics.metric_type_enum import MetricTypes
@@ -14,12 +15,12 @@ UNSURE = 0.5
 """A point that scores less counts as one of low confidence."""
 
 
-def count(metrics: object, name: str, value: int, **labels: str) -> None:
+def count(metrics: Any, name: str, value: int, **labels: str) -> None:
     """Add to a counter that ``serve/metrics.yaml`` declares with these labels, in this order."""
     _add(metrics, MetricTypes.COUNTER, name, value, labels)
 
 
-def observe(metrics: object, name: str, value: float, **labels: str) -> None:
+def observe(metrics: Any, name: str, value: float, **labels: str) -> None:
     """Add to a histogram that ``serve/metrics.yaml`` declares with these labels, in this order.
 
     TorchServe has Prometheus' default buckets alone, from 0.005 to 10: good for seconds and for small numbers.
@@ -27,12 +28,12 @@ def observe(metrics: object, name: str, value: float, **labels: str) -> None:
     _add(metrics, MetricTypes.HISTOGRAM, name, value, labels)
 
 
-def _add(metrics: object, kind: MetricTypes, name: str, value: float, labels: dict[str, str]) -> None:
+def _add(metrics: Any, kind: MetricTypes, name: str, value: float, labels: dict[str, str]) -> None:
     dimensions = [Dimension(*label) for label in labels.items()]  # TorchServe appends the model's name to this list
     metrics.add_metric(f"facemark_{name}", round(value, 4), "", dimensions=dimensions, metric_type=kind)
 
 
-def faces(metrics: object, parse: Parse) -> None:
+def faces(metrics: Any, parse: Parse) -> None:
     """Measure what was found in one picture."""
     observe(metrics, "faces_per_picture", len(parse.faces))
     scores = [score for face in parse.faces for score in face.scores]

