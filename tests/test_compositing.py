@@ -51,7 +51,7 @@ def test_what_was_seen_of_a_large_image_is_what_is_drawn(side, monkeypatch):
     mask = compose_mask((side, side // 16), [view], [], CONFIG)
     assert mask.shape == (side, side // 16)
     drawn = []
-    monkeypatch.setattr(drawing, "blend", lambda image, seen: drawn.append(seen) or image)
+    monkeypatch.setattr(drawing, "blend_mask", lambda image, seen: drawn.append(seen) or image)
     drawing.draw(np.zeros((*mask.shape, 3), np.uint8), Parse(mask, []))
     assert (drawn[0] == ids[:, : drawn[0].shape[1]]).all()
 
