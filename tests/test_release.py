@@ -4,6 +4,7 @@ import pytest
 
 from facemark.mlops import release
 from facemark.mlops.release import worse
+from facemark.models.bundle import ModelBundle, save_network
 
 
 def metrics(f1: float, auc: float, split: str = "val") -> dict:
@@ -39,3 +40,11 @@ def test_worse_weights_are_not_released(untrained, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"falls from 80\.00 to 70\.00"):
         release.release()
     assert [file.name for file in (tmp_path / "RELEASED").iterdir()] == [release.METRICS]
+
+
+def test_a_bundle_without_a_landmark_model_is_not_released(untrained, tmp_path, monkeypatch):
+    bundle = ModelBundle.open(untrained)
+    save_network(bundle.network(), bundle.config.network, bundle.config.input_size, tmp_path / "built")
+    monkeypatch.setattr(release, "BUILT", tmp_path / "built")
+    monkeypatch.setattr(release, "stale", lambda: None)
+    assert release.objections() == [f"{tmp_path / 'built'} has no landmark model"]
