@@ -1,4 +1,4 @@
-"""One cell: spoil the labels of some faces, train one method on them, test it on clean truth.
+"""One cell: corrupt the labels of some faces, train one method on them, test it on clean truth.
 
 ``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root; ``trial`` tries a learning rate,
 ``change`` compares a cell that has one bad face with the one that has none.
@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import corrupt_labels
 import mlflow
 import numpy as np
-import spoil
 import torch
 import typer
 import yaml
@@ -59,9 +59,9 @@ def figures(errors: np.ndarray) -> dict[str, float]:
 
 def chosen(samples: list[Any], condition: str, most: int, seed: int) -> list[Any]:
     """What to learn from under a condition: the first of an order that the seed draws."""
-    kind, level = spoil.parse(condition)
+    kind, level = corrupt_labels.parse(condition)
     order = np.random.default_rng(seed).permutation(len(samples))
-    return [samples[i] for i in order[: int(level) if kind in spoil.COUNTS else most]]
+    return [samples[i] for i in order[: int(level) if kind in corrupt_labels.COUNTS else most]]
 
 
 def cell(
@@ -76,12 +76,12 @@ def cell(
     """
     start = time.perf_counter()
     truth = np.array([face.points for face in train])
-    fitted = fit(method, train, spoil.spoil(truth, condition, seed), settings, rate, seed)
+    fitted = fit(method, train, corrupt_labels.corrupt(truth, condition, seed), settings, rate, seed)
     truth = np.array([face.points for face in test])
     found = {name: predict(fitted, *tests(test, name, settings.size)) for name in TESTS}
     if isinstance(fitted, Direct):
-        for mend in (fitted.shaped, fitted.refitted):
-            found[mend.__name__] = predict(fitted, *tests(test, "clean", settings.size), mend)
+        for correction in (fitted.shaped, fitted.refitted):
+            found[correction.__name__] = predict(fitted, *tests(test, "clean", settings.size), correction)
     report = {
         "faces": len(train),
         "rate": rate,
@@ -90,7 +90,7 @@ def cell(
         "minutes": (time.perf_counter() - start) / 60,
         "tests": {name: figures(metrics.point_errors(points, truth)) for name, points in found.items()},
     }
-    return report, (100 * found["clean"] / spoil.eyes(truth)).astype(np.float32)
+    return report, (100 * found["clean"] / corrupt_labels.eyes(truth)).astype(np.float32)
 
 
 def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
@@ -148,7 +148,7 @@ def run(source: str, condition: str, method: str, seed: int) -> None:
 @app.command("change")
 def write_change(source: str, condition: str, method: str, seed: int) -> None:
     """Write how far one bad face among so many moves the predictions."""
-    _, level = spoil.parse(condition)
+    _, level = corrupt_labels.parse(condition)
     names = [f"{source}-{each}-{method}-{seed}" for each in (f"few-{level:.0f}", condition)]
     before, after = (json.loads((CELLS / f"{name}.json").read_text()) for name in names)
     if (before["train"], before["precision"]) != (after["train"], after["precision"]):

@@ -87,7 +87,7 @@ def light(seed: int) -> A.Compose:
     )
 
 
-class Lessons(Dataset):
+class CropDataset(Dataset):
     """``count`` augmented faces, each epoch in a new order; every one has a random state of its own.
 
     Yields a uint8 tensor 3 × S × S and what ``target`` makes of the labels, 68 × 2, and of which of them are known.

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from faces import Face, Lessons, frame
+from faces import CropDataset, Face, frame
 from rich.progress import track
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -23,19 +24,21 @@ from facemark.data.partial_masks import draw_partial_mask
 from facemark.geometry import apply, invert
 from facemark.inference.landmarks import LandmarkModel, feature_maps, flip_landmarks
 from facemark.labels import CLASSES, FLIP_POINTS, IGNORE
-from facemark.models import unet
-from facemark.models.unet import ParsingNet
+from facemark.models.unet import ParsingNet, build
+from facemark.settings import Network
 from facemark.training.precision import training_dtype
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import keep_memory
 
+NETWORK = Network(architecture="Unet", encoder="resnet50", decoder_channels=(256, 128, 64, 32, 16))
+"""That of parsing; its encoder is that of all methods."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SPREAD, WINDOW = 0.025, 0.12
 """Standard deviation of a heatmap's peak, and how far around the peak its mean is taken, as shares of the side."""
 HIDDEN = 512
 """Width of the layer between the encoder and coordinates."""
 BATCH = 32
-"""Crops that are looked at together in a test."""
+"""Test crops in one batch."""
 RANK, ITERATIONS = 20, 30
 """Modes of the face that missing points are filled in by, and how often."""
 PENALTIES, FOLDS = np.logspace(-3, 6, 10), 5
@@ -57,8 +60,8 @@ class Settings:
     workers: int
 
 
-def filled(points: np.ndarray) -> np.ndarray:
-    """Points N × 68 × 2 of aligned faces, the missing (NaN) ones placed by what the others say.
+def complete_points(points: np.ndarray) -> np.ndarray:
+    """Points N × 68 × 2 of aligned faces, the missing (NaN) ones predicted from the others.
 
     Singular values are lowered, as in softImpute (Mazumder et al., JMLR 2010), by the first that is left out.
     """
@@ -77,8 +80,8 @@ def filled(points: np.ndarray) -> np.ndarray:
 def views(faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> DataLoader:
     """The training faces once more, askew as in training, with their labels and which are known, N × 68 × 3."""
     count = max(settings.views, len(faces))
-    lessons = Lessons(faces, labels, known, count, settings.size, seed + 1, lambda *label: np.column_stack(label))
-    return DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
+    crops = CropDataset(faces, labels, known, count, settings.size, seed + 1, lambda *label: np.column_stack(label))
+    return DataLoader(crops, settings.batch_size, num_workers=settings.workers)
 
 
 class Parsing:
@@ -86,7 +89,7 @@ class Parsing:
 
     def __init__(self, _: np.ndarray, size: int):
         self.size = size
-        self.task = ParsingTask(unet.build(), None, [1.0] * len(CLASSES)).to(DEVICE)
+        self.task = ParsingTask(build(NETWORK), None, [1.0] * len(CLASSES)).to(DEVICE)
         self.network = self.task.network
 
     def target(self, points: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -110,25 +113,25 @@ class Parsing:
     def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
         """Learn how the regions that the network now sees in the training faces lead to their labels."""
         pairs = []
-        for images, told in views(faces, labels, known, settings, seed):
+        for images, labelled in views(faces, labels, known, settings, seed):
             with inference():
                 regions = self.regions(images.to(DEVICE))
-            pairs += [(feature_maps(r), p) for r, p in zip(regions, told[..., :2].numpy(), strict=True)]
-        self.landmarks = LandmarkModel.blank(np.array([points for _, points in pairs])).learn(pairs, seed)
+            pairs += [(feature_maps(r), p) for r, p in zip(regions, labelled[..., :2].numpy(), strict=True)]
+        self.landmarks = LandmarkModel.from_shapes(np.array([points for _, points in pairs])).fit(pairs, seed)
 
     def points(self, images: torch.Tensor) -> np.ndarray:
         """Points N × 68 × 2."""
         return np.array([self.landmarks.place(feature_maps(r))[0] for r in self.regions(images)])
 
 
-def second_fit(rows: np.ndarray, lacks: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The linear map 2 × D from rows N × D to what one point lacks in them, N × 2, each row of the face that is told.
+def second_fit(rows: np.ndarray, residuals: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The linear map 2 × D from rows N × D to the residuals of one point, N × 2; `faces` says whose each row is.
 
     Its penalty is that of the least absolute error on faces left out, which labels thrown far off move little.
     """
     folds = GroupKFold(min(FOLDS, len(set(faces))))
     search = GridSearchCV(Ridge(fit_intercept=False), {"alpha": PENALTIES}, scoring="neg_mean_absolute_error", cv=folds)
-    return search.fit(rows, lacks, groups=faces).best_estimator_.coef_
+    return search.fit(rows, residuals, groups=faces).best_estimator_.coef_
 
 
 class Direct:
@@ -140,19 +143,20 @@ class Direct:
 
     def finish(self, faces: list[Face], labels: np.ndarray, known: np.ndarray, settings: Settings, seed: int) -> None:
         """Learn what parsing's landmark model learns too: the shapes, and a second fit to the labels."""
-        lessons = views(faces, labels, known, settings, seed)
-        found, told = [], []
-        for images, label in lessons:
+        crops = views(faces, labels, known, settings, seed)
+        found, labelled = [], []
+        for images, label in crops:
             with inference():
                 found.append(self.points(images.to(DEVICE)))
-            told.append(label.numpy())
-        found, told = np.concatenate(found), np.concatenate(told)
-        points, there, which = told[..., :2], told[..., 2] > 0, lessons.dataset.order
-        self.shapes = LandmarkModel.blank(points)
+            labelled.append(label.numpy())
+        found, labelled = np.concatenate(found), np.concatenate(labelled)
+        points, there, which = labelled[..., :2], labelled[..., 2] > 0, crops.dataset.order
+        self.shapes = LandmarkModel.from_shapes(points)
         found, points = (np.concatenate([each, flip_landmarks(each)]) for each in (found, points))
         there, which = np.concatenate([there, there[:, FLIP_POINTS]]), np.tile(which, 2)
-        rows, lacks = self._rows(found), points - found
-        fits = [second_fit(rows[some], lacks[some, i], which[some]) for i, some in enumerate(there.T)]
+        rows, residuals = self._rows(found), points - found
+        with threadpool_limits(1):  # matrices this small take many times as long on several threads
+            fits = [second_fit(rows[some], residuals[some, i], which[some]) for i, some in enumerate(there.T)]
         self.maps = np.array(fits)
 
     def shaped(self, points: np.ndarray) -> np.ndarray:
@@ -161,7 +165,7 @@ class Direct:
         return mean + ((points - mean).reshape(len(points), -1) @ modes.T @ modes).reshape(points.shape)
 
     def refitted(self, points: np.ndarray) -> np.ndarray:
-        """Each of N × 68 × 2 points, moved by what all of them together say that its label lacks."""
+        """Each of N × 68 × 2 points, moved by what all of them together say that its label residuals."""
         return points + np.einsum("nd,pkd->npk", self._rows(points), self.maps)
 
     def _rows(self, points: np.ndarray) -> np.ndarray:
@@ -173,9 +177,9 @@ class Heatmap(Direct):
     """The same U-Net with a heatmap a point, fitted by cross-entropy to a Gaussian around the label."""
 
     def __init__(self, shapes: np.ndarray, size: int):
-        self.network = ParsingNet()
-        head = self.network.unet.segmentation_head[0]
-        self.network.unet.segmentation_head = smp.base.SegmentationHead(head.in_channels, shapes.shape[1], 3)
+        self.network = ParsingNet(NETWORK)
+        head = self.network.net.segmentation_head[0]
+        self.network.net.segmentation_head = smp.base.SegmentationHead(head.in_channels, shapes.shape[1], 3)
         places = (torch.arange(size, device=DEVICE) + 0.5) / size
         self.grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(-1, 2)
 
@@ -199,9 +203,9 @@ class Regressor(ParsingNet):
     """The encoder and two layers from all places of its last features to coordinates; starts from the mean label."""
 
     def __init__(self, shapes: np.ndarray, size: int):
-        super().__init__()
-        encoder = self.unet.encoder
-        del self.unet.decoder, self.unet.segmentation_head
+        super().__init__(NETWORK)
+        encoder = self.net.encoder
+        del self.net.decoder, self.net.segmentation_head
         last = nn.Linear(HIDDEN, shapes[0].size)
         nn.init.normal_(last.weight, std=1e-3)
         last.bias.data = torch.from_numpy(shapes.mean(0).ravel()).float()
@@ -212,7 +216,7 @@ class Regressor(ParsingNet):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Answer the points of a batch, N × 68 × 2."""
         x = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.head(self.unet.encoder(x)[-1]).float().view(len(images), -1, 2)
+        return self.head(self.net.encoder(x)[-1]).float().view(len(images), -1, 2)
 
 
 class Coordinate(Direct):
@@ -233,7 +237,7 @@ class Coordinate(Direct):
 
 METHODS = {"parsing": Parsing, "heatmap": Heatmap, "coordinate": Coordinate}
 Method = Parsing | Heatmap | Coordinate
-Mend = Callable[[np.ndarray], np.ndarray]
+Correction = Callable[[np.ndarray], np.ndarray]
 """What is done to points N × 68 × 2, shares of their crops, after the network."""
 
 
@@ -271,16 +275,16 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     known = np.isfinite(labels).all(-1)
     labels = correct_points(labels)[0] if known.all() else labels
     frames = np.array([frame(face.points) for face in faces])
-    shapes = filled(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
+    shapes = complete_points(np.array([apply(*each) for each in zip(frames, labels, strict=True)]))
     labels = np.array([apply(invert(matrix), shape) for matrix, shape in zip(frames, shapes, strict=True)])
 
     method = METHODS[name](shapes, settings.size)
     network = method.network.to(DEVICE, memory_format=torch.channels_last).train()
     count = settings.updates * settings.batch_size
-    lessons = Lessons(faces, labels, known, count, settings.size, seed, method.target)
+    crops = CropDataset(faces, labels, known, count, settings.size, seed, method.target)
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, settings.updates, pct_start=settings.warmup)
-    loader = DataLoader(lessons, settings.batch_size, num_workers=settings.workers)
+    loader = DataLoader(crops, settings.batch_size, num_workers=settings.workers)
     for images, targets in track(loader, f"training {name}"):
         with mixed():
             loss = method.loss(images.to(DEVICE), targets.to(DEVICE))
@@ -294,9 +298,11 @@ def fit(name: str, faces: list[Face], labels: np.ndarray, settings: Settings, ra
     return method
 
 
-def predict(method: Method, images: torch.Tensor, frames: np.ndarray, mend: Mend | None = None) -> np.ndarray:
+def predict(
+    method: Method, images: torch.Tensor, frames: np.ndarray, correction: Correction | None = None
+) -> np.ndarray:
     """Points N × 68 × 2, in pixels of the pictures that crops N × 3 × S × S were cut out of by their frames."""
     with inference():
         shares = np.concatenate([method.points(part.to(DEVICE)) for part in images.split(BATCH)])
-    shares = mend(shares) if mend else shares
+    shares = correction(shares) if correction else shares
     return np.array([apply(invert(matrix), points) for matrix, points in zip(frames, shares, strict=True)])

@@ -11,8 +11,8 @@ from itertools import product
 from pathlib import Path
 from textwrap import fill
 
+import corrupt_labels
 import numpy as np
-import spoil
 from cell import CELLS, CHANGES, RESULTS, best_rate, params, trained
 from faces import TESTS
 from matplotlib.figure import Figure
@@ -106,14 +106,14 @@ def values(cells: Cells, source: str, condition: str, method: str, figure: str, 
 
 def conditions(cells: Cells, source: str) -> list[str]:
     """The conditions of a source of which there are cells: by kind, then level."""
-    kinds = list(spoil.SPOILERS)
+    kinds = list(corrupt_labels.SPOILERS)
     there = {key[1] for key in cells if key[0] == source}
-    return sorted(there, key=lambda c: (kinds.index(spoil.parse(c)[0]), spoil.parse(c)[1]))
+    return sorted(there, key=lambda c: (kinds.index(corrupt_labels.parse(c)[0]), corrupt_labels.parse(c)[1]))
 
 
 def axis(cells: Cells, source: str, kind: str) -> list[tuple[float, str]]:
     """Levels of a kind and the conditions that stand for them; ``clean`` is level 0, or all of its faces."""
-    levels = [(spoil.parse(c)[1], c) for c in conditions(cells, source) if spoil.parse(c)[0] == kind]
+    levels = [(corrupt_labels.parse(c)[1], c) for c in conditions(cells, source) if corrupt_labels.parse(c)[0] == kind]
     clean = [cell["faces"] for key, cell in cells.items() if key[:2] == (source, "clean")]
     if levels and clean:
         levels.append((clean[0] if kind == "few" else 0, "clean"))
@@ -131,7 +131,7 @@ def figures_table(cells: Cells, source: str) -> str:
 
 
 def tests_table(cells: Cells, source: str) -> str:
-    """NME of the clean and of the spoilt pictures, and of the clean ones with direct points mended."""
+    """NME of the clean and of the corrupted pictures, and of the clean ones with corrected points of direct methods."""
     tests = [*TESTS, "shaped", "refitted"]
     rows = [
         [c, m, *(text(values(cells, source, c, m, "nme", test)) for test in tests)]
@@ -268,7 +268,7 @@ def sections(cells: Cells, wanted: dict, page: Path) -> Iterator[str]:
             "Sensitivity, the slope of NME against the level:": slopes_table,
             "Change of the predictions by one bad training face, % of the eye distance:": influence_table,
             "All figures, on clean pictures:": figures_table,
-            "NME on clean and on spoilt pictures:": tests_table,
+            "NME on clean and on corrupted pictures:": tests_table,
         }
         for title, made in tables.items():
             if rows := made(done, source):

@@ -77,14 +77,14 @@ def nudged(points: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
     return points
 
 
-def unspoilt(points: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
+def unchanged(points: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
     """The points as they are."""
     return points
 
 
 SPOILERS: dict[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]] = {
-    "clean": unspoilt,
-    "few": unspoilt,
+    "clean": unchanged,
+    "few": unchanged,
     **{each.__name__: each for each in (noise, outliers, bias, missing, regions, bad, nudged)},
 }
 COUNTS = ("few", "bad", "nudged")
@@ -103,7 +103,7 @@ def parse(condition: str) -> tuple[str, float]:
     return kind, float(level or 0)
 
 
-def spoil(points: np.ndarray, condition: str, seed: int) -> np.ndarray:
+def corrupt(points: np.ndarray, condition: str, seed: int) -> np.ndarray:
     """The points under a condition, the same for the same seed; higher levels of a kind hit the same faces harder."""
     kind, level = parse(condition)
     return SPOILERS[kind](points, level, np.random.default_rng(seed))
