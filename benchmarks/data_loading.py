@@ -1,7 +1,7 @@
-"""What reading and augmenting costs beside the training step: ``python benchmarks/data_loading.py``.
+"""Cost of reading and augmenting next to the training step: ``python benchmarks/data_loading.py``.
 
-Steps on batches that the loader makes, against the same steps on one batch that is ready, in turn. The loader's
-workers take their time from the same cores. The first steps of each round are left out.
+Steps on batches from the loader are timed against the same steps on one batch in memory, in turn. The loader's workers
+use the same cores. The first steps of each round are left out.
 """
 
 import time
@@ -19,15 +19,15 @@ from torch.utils.data import DataLoader
 
 from facemark.data.samples import Sample, folder_samples
 from facemark.labels import CLASSES
-from facemark.models import unet
+from facemark.models.unet import build
 from facemark.settings import load_params
 from facemark.training.datamodule import FaceDataset
 from facemark.training.precision import training_dtype
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import keep_memory
 
-WARM = 5
-"""Steps that are left out: the loader's workers start, and what they have made ahead is used up."""
+WARM_UP = 5
+"""Steps that are left out: the loader's workers start, and prefetched batches are used up."""
 
 
 class Training:
@@ -36,15 +36,16 @@ class Training:
     def __init__(self):
         self.settings = load_params().train
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        network = unet.build().to(memory_format=torch.channels_last)
+        network = build(self.settings.network).to(memory_format=torch.channels_last)
         self.task = ParsingTask(network, self.settings, [1.0] * len(CLASSES)).to(self.device)
         self.optimizer = torch.optim.AdamW(self.task.parameters(), self.settings.learning_rate)
         self.dtype = training_dtype(self.device)
 
     def step(self, batch: list[torch.Tensor]) -> None:
-        """Take one step."""
+        """Take one step on images N × 3 × S × S and masks N × S × S."""
+        images, masks = (each.to(self.device) for each in batch)
         with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
-            loss, _ = self.task.loss([each.to(self.device) for each in batch])
+            loss, _ = self.task.loss((images, masks))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.task.parameters(), self.settings.clip)
         self.optimizer.step()
@@ -53,8 +54,8 @@ class Training:
             torch.cuda.synchronize()
 
     def seconds(self, batches: Iterator, steps: int) -> float:
-        """Mean seconds of a step, its batch's included."""
-        for batch in islice(batches, WARM):
+        """Mean seconds of a step, including those of its batch."""
+        for batch in islice(batches, WARM_UP):
             self.step(batch)
         start = time.perf_counter()
         for batch in islice(batches, steps):
@@ -63,7 +64,7 @@ class Training:
 
 
 def loader(samples: list[Sample], size: int, epoch: int, batch: int, workers: int) -> DataLoader:
-    """The training loader's batches."""
+    """The loader of training."""
     return DataLoader(FaceDataset(samples, size, 1, epoch), batch, shuffle=True, drop_last=True, num_workers=workers)
 
 
@@ -73,18 +74,18 @@ def main(
     steps: int = 12,
     rounds: int = 3,
 ) -> None:
-    """Train on the pictures of DATA/train."""
+    """Train on the images of DATA/train."""
     keep_memory()
     training = Training()
     batch, workers = training.settings.batch_size, training.settings.workers
     samples = [s for s in folder_samples(data) if s.split == "train"]
-    samples = samples * (1 + (steps + WARM) * batch // len(samples))
-    ready = next(iter(loader(samples, size, 0, batch, workers)))
+    samples = samples * (1 + (steps + WARM_UP) * batch // len(samples))
+    in_memory = next(iter(loader(samples, size, 0, batch, workers)))
     bare, loaded = [], []
     for epoch in range(rounds):
-        bare.append(training.seconds(repeat(ready), steps))
+        bare.append(training.seconds(repeat(in_memory), steps))
         loaded.append(training.seconds(iter(loader(samples, size, epoch, batch, workers)), steps))
-    table = Table("", "ms a picture", "of the bare step")
+    table = Table("", "ms an image", "relative to the bare step")
     table.add_row("bare step", f"{1000 * np.median(bare) / batch:.1f}", "")
     costs = np.array(loaded) / np.array(bare)
     spread = f"{np.median(costs):.0%} ({costs.min():.0%} to {costs.max():.0%})"

@@ -1,7 +1,7 @@
-"""What smoothing a video's points is worth, and what it costs: ``python benchmarks/jitter.py``.
+"""Jitter, error and lag of a video's points with and without smoothing: ``python benchmarks/jitter.py``.
 
-Makes a video whose true points are known: a starter face that stands still, then sways and turns, with new noise in
-each frame, and MPEG-4's losses. The same parses are followed with and without the one-euro filter.
+Makes a video whose true points are known: a starter face that rests, then sways and rotates. Each frame has new noise
+and the losses of MPEG-4. The same parses are tracked with and without the one-euro filter.
 """
 
 import tempfile
@@ -21,30 +21,42 @@ from facemark.images import read_image
 from facemark.inference.parser import FaceParser
 from facemark.io.video import FaceTracker, Video, VideoWriter
 from facemark.labels import OUTER_EYE_CORNERS
+from facemark.settings import RELEASED
 
 FPS = 25
-SWAYS, REACH, TURN = 0.5, 0.5, 15
-"""Hz, distances of the outer eye corners to each side, and degrees to each side."""
+SWAY_FREQUENCY, SWAY, ROTATION = 0.5, 0.5, 15
+"""Hz; distances of the outer eye corners to each side; degrees to each side."""
 NOISE = 8
 """Standard deviation of each frame's noise, in grey values."""
 
 
-def motion(time: float, still: float, eyes: np.ndarray) -> np.ndarray:
-    """The matrix that has moved the picture at a time in seconds; ``eyes`` are the outer corners, 2 × 2."""
-    phase = 2 * np.pi * SWAYS * max(0, time - still)
+def motion(time: float, rest: float, eyes: np.ndarray) -> np.ndarray:
+    """The 2 × 3 matrix that moves the image at a time in seconds, after ``rest`` seconds without motion.
+
+    Args:
+        time: seconds.
+        rest: seconds.
+        eyes: the outer eye corners, 2 × 2 (x, y).
+    """
+    phase = 2 * np.pi * SWAY_FREQUENCY * max(0, time - rest)
     turn, sway = np.sin(phase), (1 - np.cos(phase)) / 2
-    matrix = cv2.getRotationMatrix2D(eyes.mean(0).tolist(), TURN * turn, 1)
-    matrix[:, 2] += REACH * np.linalg.norm(eyes[1] - eyes[0]) * np.array([turn, 0.5 * sway])
+    matrix = cv2.getRotationMatrix2D(eyes.mean(0).tolist(), ROTATION * turn, 1)
+    matrix[:, 2] += SWAY * np.linalg.norm(eyes[1] - eyes[0]) * np.array([turn, 0.5 * sway])
     return matrix
 
 
 def figures(found: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Jitter and NME in per cent of the eyes' distance, and the lag in milliseconds, of frames × 68 × 2 points.
+    """Jitter and NME in per cent of the distance of the outer eye corners, and the lag in milliseconds.
 
-    Jitter is the root mean square of how far a point's error in a frame lies from the middle of those in the frames
-    before and after it; the lag is the delay of the truth that explains most of the error.
+    Jitter is the root mean square of the difference between a point's error in a frame and the mean of its errors in
+    the frames before and after. The lag is the delay of the truth that explains most of the error.
+
+    Args:
+        found: frames × 68 × 2 points.
+        truth: likewise.
     """
-    eyes = np.linalg.norm(truth[:, 45] - truth[:, 36], axis=1).mean()
+    right, left = (truth[:, i] for i in OUTER_EYE_CORNERS)
+    eyes = np.linalg.norm(left - right, axis=1).mean()
     errors = found - truth
     jitter = np.sqrt(((np.diff(errors, 2, axis=0) / 2) ** 2).sum(2).mean()) / eyes
     speed = np.gradient(truth, 1 / FPS, axis=0)
@@ -54,14 +66,14 @@ def figures(found: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
 
 def main(
     photo: Path = Path("data/test/images/00002.jpg"),
-    weights: Path = Path("weights"),
+    model: Annotated[Path, typer.Option(help="folder of the bundle")] = RELEASED,
     seconds: Annotated[float, typer.Option(help="at rest, and as many in motion")] = 2,
 ) -> None:
     """Compare points with and without smoothing, at rest and in motion."""
-    parser = FaceParser(weights / "model.safetensors", weights / "landmarks.npz")
+    parser = FaceParser(model)
     image, face = read_image(photo), read_points(photo.parents[1] / "landmarks" / f"{photo.stem}.txt")[0].astype(float)
-    still = round(seconds * FPS)
-    matrices = [motion(i / FPS, seconds, face[OUTER_EYE_CORNERS]) for i in range(2 * still)]
+    resting = round(seconds * FPS)
+    matrices = [motion(i / FPS, seconds, face[OUTER_EYE_CORNERS]) for i in range(2 * resting)]
     truth = np.array([apply(matrix, face) for matrix in matrices])
     rng, size = np.random.default_rng(0), image.shape[1::-1]
     with tempfile.TemporaryDirectory() as folder:
@@ -74,16 +86,16 @@ def main(
         parses = [parser([frame])[0] for frame in track(frames, "parsing", total=len(truth))]
 
     table = Table("", "points", "jitter %", "times", "NME %", "lag ms")
-    for part, span in (("at rest", slice(0, still)), ("in motion", slice(still, None))):
-        plain = None
+    for part, span in (("at rest", slice(0, resting)), ("in motion", slice(resting, None))):
+        raw = None
         for smooth in (False, True):
-            follow = FaceTracker(smooth)
-            points = np.array([follow(parse.faces, i / FPS)[0][1].points for i, parse in enumerate(parses)])
+            tracker = FaceTracker(smooth)
+            points = np.array([tracker(parse.faces, i / FPS)[0][1].points for i, parse in enumerate(parses)])
             jitter, nme, lag = figures(points[span], truth[span])
-            plain = plain or jitter
-            late = f"{lag:.0f}" if part == "in motion" else ""
-            name = "smoothed" if smooth else "as found"
-            table.add_row(part, name, f"{jitter:.2f}", f"{jitter / plain:.2f}", f"{nme:.2f}", late)
+            raw = raw or jitter
+            lag_text = f"{lag:.0f}" if part == "in motion" else ""
+            name = "smoothed" if smooth else "raw"
+            table.add_row(part, name, f"{jitter:.2f}", f"{jitter / raw:.2f}", f"{nme:.2f}", lag_text)
     Console().print(table)
 
 

@@ -1,6 +1,6 @@
-"""What hiding one half of each face behind a board does: ``python benchmarks/half_hidden.py``.
+"""Recall and error with one half of each face occluded: ``python benchmarks/half_occluded.py``.
 
-Needs a folder with ``images/`` and ``landmarks/``; by default the validation faces of HELEN and LFPW.
+Needs a folder with ``images/`` and ``landmarks/``. The default is the validation faces of HELEN and LFPW.
 """
 
 from pathlib import Path
@@ -19,14 +19,15 @@ from facemark.settings import RELEASED
 
 def main(
     folder: Path = Path("../shared/data/landmarks68/val"),
-    every: Annotated[int, typer.Option(help="n-th picture")] = 1,
+    model: Annotated[Path, typer.Option(help="folder of the bundle")] = RELEASED,
+    every: Annotated[int, typer.Option(help="n-th image")] = 1,
 ) -> None:
-    """Parse the same pictures with and without the board."""
+    """Parse the same images with and without an occluder."""
     if not folder.is_dir():
         raise SystemExit(f"there is no folder {folder}; name one that has images/ and landmarks/")
-    some, parser = samples(folder)[::every], FaceParser(*RELEASED)
+    some, parser = samples(folder)[::every], FaceParser(model)
     clean = evaluate_samples(parser, some, "unoccluded", 0, fit_example)
-    table = Table("of the faces behind a board", "", title=f"{len(clean.errors)} faces")
+    table = Table("one half occluded", "", title=f"{len(clean.errors)} faces")
     for name, value in half_occluded(parser, some, clean).items():
         table.add_row(name, f"{value:.2f}")
     Console().print(table)
