@@ -1,7 +1,7 @@
-"""One cell: corrupt the labels of some faces, train one method on them, test it on clean truth.
+"""One cell: corrupt the labels of some faces, train one method on them, test it against clean labels.
 
-``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root; ``trial`` tries a learning rate,
-``change`` compares a cell that has one bad face with the one that has none.
+``python experiments/poor-data/cell.py run photos noise-8 parsing 1``, from the root. ``trial`` tries a learning rate.
+``change`` compares a cell that has one bad face with the same cell without it.
 """
 
 import json
@@ -16,87 +16,107 @@ import numpy as np
 import torch
 import typer
 import yaml
-from faces import TESTS, Face, listed, load, tests
-from methods import Direct, Settings, fit, precision, predict
+from faces import TESTS, Face, crop_tests, list_samples, load_faces
+from fitting import fit, predict
+from methods import NETWORK, Direct
+from runtime import Settings, compute_dtype
 
 from facemark.evaluation import metrics
 from facemark.mlops import tracking
+from facemark.settings import Network
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-"""Figures are small and kept in Git; predictions, ``.npy``, are not."""
+"""Git tracks the figures, which are small; it ignores the predictions, ``.npy``."""
 CELLS, CHANGES = RESULTS / "cells", RESULTS / "changes"
-FAR = 20.0
-"""A point that is further off than this many per cent is no small error any more."""
-WORST = 0.05
-"""Share of the faces that are the worst ones."""
+LOST_THRESHOLD = 20.0
+"""Error in per cent from which a point counts as lost."""
+WORST_SHARE = 0.05
+"""Share of the faces that ``worst5`` is the mean of."""
 TRIAL_SEED, HELD_OUT = 0, 200
-"""Trials learn from faces of their own draw and are judged on so many others of the training pictures."""
+"""Trials have a seed of their own, and are tested on this many of the training images, which are held out."""
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def params() -> dict[str, Any]:
+def load_params() -> dict[str, Any]:
     """The parameters of all cells."""
     return yaml.safe_load((HERE / "params.yaml").read_text())
 
 
-def trained(wanted: dict[str, Any], source: str) -> dict[str, Any]:
-    """The training parameters of a source: those of all, and what it sets itself."""
-    return wanted["train"] | wanted[source].get("train", {})
+def train_params(params: dict[str, Any], source: str) -> dict[str, Any]:
+    """The training parameters of a source: the common ones, updated by its own."""
+    return params["train"] | params[source].get("train", {})
 
 
-def figures(errors: np.ndarray) -> dict[str, float]:
-    """What faces × 68 errors in per cent come to."""
+def summarise(errors: np.ndarray) -> dict[str, float]:
+    """The figures of faces × 68 errors in per cent."""
     nmes = np.sort(errors.mean(1))
     return {
         "nme": float(nmes.mean()),
         "fr8": metrics.fr8(nmes),
         "auc8": metrics.auc8(nmes),
-        "worst5": float(nmes[-max(1, round(WORST * len(nmes))) :].mean()),
-        "beyond20": 100 * float((errors > FAR).mean()),
+        "worst5": float(nmes[-max(1, round(WORST_SHARE * len(nmes))) :].mean()),
+        "beyond20": 100 * float((errors > LOST_THRESHOLD).mean()),
     }
 
 
-def chosen(samples: list[Any], condition: str, most: int, seed: int) -> list[Any]:
-    """What to learn from under a condition: the first of an order that the seed draws."""
+def draw_samples(samples: list[Any], condition: str, count: int, seed: int) -> list[Any]:
+    """The training samples of a condition: the first ``count``, or the condition's own number, in random order."""
     kind, level = corrupt_labels.parse(condition)
     order = np.random.default_rng(seed).permutation(len(samples))
-    return [samples[i] for i in order[: int(level) if kind in corrupt_labels.COUNTS else most]]
+    return [samples[i] for i in order[: int(level) if kind in corrupt_labels.COUNTS else count]]
 
 
-def cell(
-    train: list[Face], test: list[Face], condition: str, method: str, seed: int, settings: Settings, rate: float
+def run_cell(
+    train: list[Face],
+    test: list[Face],
+    condition: str,
+    method: str,
+    seed: int,
+    settings: Settings,
+    rate: float,
+    network: Network = NETWORK,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Train and test.
 
+    Args:
+        train: training faces; their labels are corrupted here.
+        test: test faces.
+        condition: see :func:`corrupt_labels.parse`.
+        method: one of METHODS.
+        seed: of corruption, initial weights, order and augmentation.
+        settings: common to all methods.
+        rate: highest learning rate.
+        network: whose encoder all methods use.
+
     Returns:
-        The figures of each of TESTS, and of the clean one with the points of a direct method ``shaped`` and
-        ``refitted``; and the points found in the clean test, faces × 68 × 2 in per cent of each face's distance of the
-        outer eye corners.
+        The figures of each of TESTS, for a direct method also those of the clean test after the corrections ``shaped``
+        and ``refitted``; and the points predicted in the clean test, faces × 68 × 2 in per cent of each face's distance
+        of the outer eye corners.
     """
     start = time.perf_counter()
     truth = np.array([face.points for face in train])
-    fitted = fit(method, train, corrupt_labels.corrupt(truth, condition, seed), settings, rate, seed)
+    fitted = fit(method, train, corrupt_labels.corrupt(truth, condition, seed), settings, rate, seed, network)
     truth = np.array([face.points for face in test])
-    found = {name: predict(fitted, *tests(test, name, settings.size)) for name in TESTS}
+    predicted = {name: predict(fitted, *crop_tests(test, name, settings.size)) for name in TESTS}
     if isinstance(fitted, Direct):
         for correction in (fitted.shaped, fitted.refitted):
-            found[correction.__name__] = predict(fitted, *tests(test, "clean", settings.size), correction)
+            predicted[correction.__name__] = predict(fitted, *crop_tests(test, "clean", settings.size), correction)
     report = {
         "faces": len(train),
         "rate": rate,
-        "precision": str(precision()).removeprefix("torch."),
+        "precision": str(compute_dtype()).removeprefix("torch."),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "minutes": (time.perf_counter() - start) / 60,
-        "tests": {name: figures(metrics.point_errors(points, truth)) for name, points in found.items()},
+        "tests": {name: summarise(metrics.point_errors(points, truth)) for name, points in predicted.items()},
     }
-    return report, (100 * found["clean"] / corrupt_labels.eyes(truth)).astype(np.float32)
+    return report, (100 * predicted["clean"] / corrupt_labels.eye_distances(truth)).astype(np.float32)
 
 
-def change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """How far apart two predictions, faces × 68 × 2, lie: in the mean, and in the 95th of 100 faces."""
-    moved = np.linalg.norm(after - before, axis=-1).mean(1)
-    return {"mean": float(moved.mean()), "of_95th": float(np.percentile(moved, 95))}
+def prediction_change(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Mean distance between two predictions, faces × 68 × 2: over all faces, and its 95th percentile."""
+    distances = np.linalg.norm(after - before, axis=-1).mean(1)
+    return {"mean": float(distances.mean()), "of_95th": float(np.percentile(distances, 95))}
 
 
 def best_rate(method: str, rates: list[float]) -> float:
@@ -112,63 +132,63 @@ def best_rate(method: str, rates: list[float]) -> float:
     return min(trials, key=lambda trial: trial["tests"]["clean"]["nme"])["rate"]
 
 
-def log(name: str, known: dict[str, Any], report: dict[str, Any]) -> None:
-    """Mirror a cell to MLflow, as a run within that of all cells."""
-    os.environ.pop("DVC_ROOT", None)  # the store is that of the whole project, not of these cells
+def log_cell(name: str, identity: dict[str, Any], report: dict[str, Any]) -> None:
+    """Log a cell to MLflow, as a child of the run of all cells."""
+    os.environ.pop("DVC_ROOT", None)  # DVC sets it to this folder, but the store is that of the repository
     tracking.connect()
     mlflow.set_experiment(tracking.EXPERIMENT)
-    whole = mlflow.search_runs(filter_string="tags.matrix = 'poor-data'", max_results=1, output_format="list")
+    parents = mlflow.search_runs(filter_string="tags.matrix = 'poor-data'", max_results=1, output_format="list")
     tags = {"matrix": "poor-data"}
     with (
-        mlflow.start_run(whole[0].info.run_id if whole else None, run_name="poor-data", tags=tags),
+        mlflow.start_run(parents[0].info.run_id if parents else None, run_name="poor-data", tags=tags),
         mlflow.start_run(run_name=name, nested=True),
     ):
-        mlflow.log_params(known | {key: report[key] for key in ("faces", "rate", "precision", "device")})
+        mlflow.log_params(identity | {key: report[key] for key in ("faces", "rate", "precision", "device")})
         mlflow.log_metrics(tracking.flatten(report["tests"]) | {"minutes": report["minutes"]})
 
 
 @app.command()
 def run(source: str, condition: str, method: str, seed: int) -> None:
     """Train and test one cell and write its figures and predictions."""
-    known = {"source": source, "condition": condition, "method": method, "seed": seed}
-    wanted = params()
-    data = wanted[source]
-    train = load(chosen(listed(Path(data["path"]), "train"), condition, data["faces"], seed))
-    test = load(listed(Path(data["path"]), data["test"]))
-    settings, rate = trained(wanted, source), best_rate(method, wanted["trial"]["rates"])
-    report, points = cell(train, test, condition, method, seed, Settings(**settings), rate)
+    identity = {"source": source, "condition": condition, "method": method, "seed": seed}
+    params = load_params()
+    data = params[source]
+    train = load_faces(draw_samples(list_samples(Path(data["path"]), "train"), condition, data["faces"], seed))
+    test = load_faces(list_samples(Path(data["path"]), data["test"]))
+    settings, rate = train_params(params, source), best_rate(method, params["trial"]["rates"])
+    report, points = run_cell(train, test, condition, method, seed, Settings(**settings), rate)
     report |= {"train": settings, "most_faces": data["faces"]}
-    name = "-".join(map(str, known.values()))
+    name = "-".join(map(str, identity.values()))
     CELLS.mkdir(parents=True, exist_ok=True)
     np.save(CELLS / f"{name}.npy", points)
-    (CELLS / f"{name}.json").write_text(json.dumps(known | report, indent=1))
-    log(name, known, report)
+    (CELLS / f"{name}.json").write_text(json.dumps(identity | report, indent=1))
+    log_cell(name, identity, report)
 
 
 @app.command("change")
 def write_change(source: str, condition: str, method: str, seed: int) -> None:
-    """Write how far one bad face among so many moves the predictions."""
+    """Write how far one bad face among many moves the predictions."""
     _, level = corrupt_labels.parse(condition)
     names = [f"{source}-{each}-{method}-{seed}" for each in (f"few-{level:.0f}", condition)]
     before, after = (json.loads((CELLS / f"{name}.json").read_text()) for name in names)
     if (before["train"], before["precision"]) != (after["train"], after["precision"]):
         raise SystemExit(f"{names[0]} and {names[1]} differ in parameters or precision; run both on one machine")
-    found = change(*(np.load(CELLS / f"{name}.npy") for name in names))
-    found["nme"] = after["tests"]["clean"]["nme"] - before["tests"]["clean"]["nme"]
-    found["train"] = after["train"]
+    report: dict[str, Any] = dict(prediction_change(*(np.load(CELLS / f"{name}.npy") for name in names)))
+    report["nme"] = after["tests"]["clean"]["nme"] - before["tests"]["clean"]["nme"]
+    report["train"] = after["train"]
     CHANGES.mkdir(parents=True, exist_ok=True)
-    (CHANGES / f"{names[1]}.json").write_text(json.dumps(found, indent=1))
+    (CHANGES / f"{names[1]}.json").write_text(json.dumps(report, indent=1))
 
 
 @app.command()
 def trial(method: str, rate: float) -> None:
-    """Try a learning rate on clean labels, judged on training pictures that are not learned from."""
-    known = params()
-    data = known["photos"]
-    samples = listed(Path(data["path"]), "train")
-    samples = chosen(samples, "clean", len(samples), TRIAL_SEED)
-    train, held = load(samples[:-HELD_OUT][: data["faces"]]), load(samples[-HELD_OUT:])
-    report, _ = cell(train, held, "clean", method, TRIAL_SEED, Settings(**known["train"]), rate)
+    """Try a learning rate on clean labels, and test it on held-out training images."""
+    params = load_params()
+    data = params["photos"]
+    samples = list_samples(Path(data["path"]), "train")
+    samples = draw_samples(samples, "clean", len(samples), TRIAL_SEED)
+    train, held_out = load_faces(samples[:-HELD_OUT][: data["faces"]]), load_faces(samples[-HELD_OUT:])
+    report, _ = run_cell(train, held_out, "clean", method, TRIAL_SEED, Settings(**params["train"]), rate)
     out = RESULTS / "trials" / method
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{rate:g}.json").write_text(json.dumps({"method": method} | report, indent=1))

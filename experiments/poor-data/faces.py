@@ -1,7 +1,8 @@
-"""Faces to learn from and to be tested on: the same crops, turned and lit the same way, whatever the method.
+"""Training and test faces: the same crops with the same augmentation for every method.
 
-Coordinates of labels and predictions are shares of the crop's side, from its top-left corner. A crop is cut out by the
-true box, so finding faces is not part of the comparison.
+Coordinates of labels and predictions are shares of the crop's side, from its top-left corner. A frame is the 2 × 3
+matrix from an image to a crop of side 1. It is computed from the true box, so face detection is not part of the
+comparison.
 """
 
 from collections.abc import Callable
@@ -24,34 +25,36 @@ from facemark.inference.alignment import warp_crop
 from facemark.inference.landmarks import flip_landmarks
 from facemark.labels import FLIP_POINTS
 
-ROOM = 1.35
-"""Side of a crop, in sizes of the face's points."""
-TURN, ZOOM, SHIFT = 30, 0.1, 0.04
-"""Training crops lie askew: at most by these degrees, and with these standard deviations of log scale and place."""
+CROP_RATIO = 1.35
+"""Side of a crop over the longer side of the box of its points."""
+MAX_ROTATION, SCALE_STD, SHIFT_STD = 30, 0.1, 0.04
+"""Jitter of training frames: degrees to each side, and standard deviations of the log scale and of the position."""
 TEST_JITTER, TEST_SEED = 0.4, 68
-"""Test crops lie askew too, by this share of it, always the same way."""
+"""Jitter of test frames relative to that of training, and its seed."""
 TESTS = ("clean", "blur", "darkness", "occlusion", "rotation")
 ROTATION = 30
-"""Degrees of the test ``rotation``; the others are those of :mod:`facemark.damage`."""
+"""Degrees of the test ``rotation``; the other tests are corruptions of :mod:`facemark.evaluation.corruptions`."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A picture of one face and its surroundings, and its true points, 68 × 2 pixels."""
+    """An image of one face with its surroundings, and its true points, 68 × 2 pixels."""
 
     image: np.ndarray
     points: np.ndarray
 
 
-def listed(folder: Path, split: str) -> list[Sample]:
-    """The pictures of a split, in a fixed order."""
+def list_samples(folder: Path, split: str) -> list[Sample]:
+    """The samples of a split, in a fixed order."""
     return [sample for sample in landmarks68.samples(folder) if sample.split == split]
 
 
-def load(samples: list[Sample]) -> list[Face]:
-    """The largest face of each picture."""
+def load_faces(samples: list[Sample]) -> list[Face]:
+    """The largest face of each sample."""
     faces = []
     for sample in track(samples, "reading faces"):
+        if sample.points is None:
+            raise ValueError(f"{sample.image} has no points")
         points = max(read_points(sample.points).astype(float), key=lambda face: np.ptp(face, 0).max())
         image, points = crop_context(read_image(sample.image), points)
         image, _, points = rescale(image, image[..., 0], points, min(1, CORRUPTION_SIDE / max(image.shape)))
@@ -59,22 +62,33 @@ def load(samples: list[Sample]) -> list[Face]:
     return faces
 
 
-def frame(points: np.ndarray, turn: float = 0, zoom: float = 1, shift: np.ndarray | float = 0) -> np.ndarray:
-    """The matrix from a picture to the crop around 68 × 2 points, 1 × 1 in size; the turn is in degrees."""
+def crop_frame(points: np.ndarray, turn: float = 0, zoom: float = 1, shift: np.ndarray | float = 0) -> np.ndarray:
+    """The frame of the crop around 68 × 2 points.
+
+    Args:
+        points: (x, y) in pixels of the image.
+        turn: degrees.
+        zoom: scale.
+        shift: (x, y) in sides of the crop.
+    """
     low, high = points.min(0), points.max(0)
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    matrix = zoom / (ROOM * (high - low).max()) * np.array([(cos, -sin), (sin, cos)])
+    matrix = zoom / (CROP_RATIO * (high - low).max()) * np.array([(cos, -sin), (sin, cos)])
     return np.c_[matrix, 0.5 + shift - matrix @ ((low + high) / 2)]
 
 
-def askew(points: np.ndarray, rng: np.random.Generator, much: float = 1) -> np.ndarray:
-    """A frame that is turned, scaled and shifted at random."""
-    turn, zoom, shift = rng.uniform(-TURN, TURN), rng.normal(0, ZOOM), rng.normal(0, SHIFT, 2)
-    return frame(points, much * turn, np.exp(much * zoom), much * shift)
+def jitter_frame(points: np.ndarray, rng: np.random.Generator, strength: float = 1) -> np.ndarray:
+    """A frame that is rotated, scaled and shifted at random."""
+    turn, log_scale, shift = (
+        rng.uniform(-MAX_ROTATION, MAX_ROTATION),
+        rng.normal(0, SCALE_STD),
+        rng.normal(0, SHIFT_STD, 2),
+    )
+    return crop_frame(points, strength * turn, np.exp(strength * log_scale), strength * shift)
 
 
-def light(seed: int) -> A.Compose:
-    """Random light and damage, the same for the same seed."""
+def photometric_augmentation(seed: int) -> A.Compose:
+    """Random photometric augmentation, the same for the same seed."""
     return A.Compose(
         [
             A.RandomBrightnessContrast((-0.3, 0.3), (-0.5, 0.3), p=0.5),
@@ -88,9 +102,18 @@ def light(seed: int) -> A.Compose:
 
 
 class CropDataset(Dataset):
-    """``count`` augmented faces, each epoch in a new order; every one has a random state of its own.
+    """``count`` augmented crops, in a new order in each epoch. Every item has its own random state.
 
-    Yields a uint8 tensor 3 × S × S and what ``target`` makes of the labels, 68 × 2, and of which of them are known.
+    Yields an image, uint8 3 × S × S, and its target.
+
+    Args:
+        faces: whose images are cropped.
+        labels: of the faces, N × 68 × 2 pixels.
+        known: which points of the faces are labelled, N × 68.
+        count: length.
+        size: side S of the crops in pixels.
+        seed: of order and augmentation.
+        target: from a crop's labels 68 × 2 and from which of them are known to the target.
     """
 
     def __init__(
@@ -108,6 +131,7 @@ class CropDataset(Dataset):
         rng = np.random.default_rng(seed)
         epochs = -(-count // len(faces))
         self.order = np.concatenate([rng.permutation(len(faces)) for _ in range(epochs)])[:count]
+        """The index of each item's face."""
 
     def __len__(self) -> int:
         return len(self.order)
@@ -115,27 +139,32 @@ class CropDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         which, rng = self.order[index], np.random.default_rng((self.seed, index))
         face, known = self.faces[which], self.known[which]
-        matrix = askew(face.points, rng)
-        image = light(int(rng.integers(2**31)))(image=warp_crop(face.image, matrix, self.size))["image"]
-        points = apply(matrix, self.labels[which])
+        frame = jitter_frame(face.points, rng)
+        augment = photometric_augmentation(int(rng.integers(2**31)))
+        image = augment(image=warp_crop(face.image, frame, self.size))["image"]
+        points = apply(frame, self.labels[which])
         if rng.random() < 0.5:
             image, points, known = image[:, ::-1], flip_landmarks(points), known[FLIP_POINTS]
         image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
         return image, torch.as_tensor(self.target(points, known))
 
 
-def tests(faces: list[Face], name: str, size: int) -> tuple[torch.Tensor, np.ndarray]:
-    """The crops of one of TESTS, uint8 N × 3 × S × S, and their frames, N × 2 × 3."""
+def crop_tests(faces: list[Face], name: str, size: int) -> tuple[torch.Tensor, np.ndarray]:
+    """The crops of one of TESTS.
+
+    Returns:
+        Images, uint8 N × 3 × S × S, and their frames, N × 2 × 3.
+    """
     images, frames = [], []
     rng = np.random.default_rng(TEST_SEED)
     for face in faces:
-        image, matrix = face.image, askew(face.points, rng, TEST_JITTER)
+        image, frame = face.image, jitter_frame(face.points, rng, TEST_JITTER)
         if name in ("blur", "darkness"):
             image = corrupt(name, image, image[..., 0], face.points[None])[0]
         elif name == "occlusion":
             image = occlude_half(image, face.points)
         elif name == "rotation":
-            matrix = frame(face.points, ROTATION)
-        images.append(warp_crop(image, matrix, size))
-        frames.append(matrix)
+            frame = crop_frame(face.points, ROTATION)
+        images.append(warp_crop(image, frame, size))
+        frames.append(frame)
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), np.stack(frames)
