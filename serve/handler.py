@@ -1,7 +1,7 @@
-"""TorchServe's way to the parser: a batch of requests in, an answer of its own for each out.
+"""TorchServe's handler: takes a batch of requests and returns a response for each.
 
-The archive carries the package and the weights beside this file, so nothing else needs to be installed here than
-the dependencies. Contract: a bad request answers its own 4xx and never touches its neighbours.
+The archive holds the package and the model next to this file, so only the dependencies need to be installed. A bad
+request gets an error of its own and does not affect the others of its batch.
 """
 
 import hashlib
@@ -22,15 +22,19 @@ HERE = Path(__file__).parent
 """The unpacked archive."""
 
 
-def check(folder: Path) -> None:
-    """Compare an unpacked archive with its list of hashes; ValueError names the first file that is another."""
+def verify(folder: Path) -> None:
+    """Compare the files of an unpacked archive with its hashes.
+
+    Raises:
+        ValueError: a file differs.
+    """
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         expected, name = line.split("  ", 1)
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
             raise ValueError(f"{name} is not the file that was archived; build the archive again: dvc repro archive")
 
 
-check(HERE)  # before any of its code runs
+verify(HERE)  # before any other code of the archive runs
 sys.path.insert(0, str(HERE))
 
 from facemark.errors import RequestError
@@ -42,32 +46,45 @@ from facemark.serving import request, sandbox, telemetry
 from facemark.serving.request import Request
 
 log = logging.getLogger(__name__)
+SETTINGS = ("hflip", "max_bytes", "max_pixels")
+"""What ``handler`` in model-config.yaml has to set."""
 
 
-def headers(context, index: int) -> dict[str, str]:
+def read_headers(context, index: int) -> dict[str, str]:
     """The headers of a request, names in lower case."""
-    found = context.get_all_request_header(index) or {}
-    # a form's fields stand among the headers, each with a dict of its own
-    return {name.lower(): value for name, value in found.items() if isinstance(value, str)}
+    headers = context.get_all_request_header(index) or {}
+    # TorchServe puts the fields of a form among them, each as a dict
+    return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
+
+
+def attempt(function, *arguments):
+    """What a function returns, or the exception that it raises. All but refused requests are logged."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if not isinstance(error, RequestError):
+            log.exception("a request or a batch failed")
+        return error
 
 
 class FacemarkHandler(BaseHandler):
-    """Loads the parser once and answers batches."""
+    """Loads the parser once and handles batches of requests."""
 
     def initialize(self, context) -> None:
-        """Load weights, landmark model and limits from the archive, and parse once to warm up.
+        """Load parser and limits from the archive, and parse an image to warm up.
 
-        Before, the worker gives up the right to write but to a temporary folder, and the devices that CUDA needs.
+        First the worker gives up the right to write anywhere but to a temporary folder and to CUDA's devices.
+
+        Raises:
+            ValueError: a setting is missing in model-config.yaml.
         """
-        room = tempfile.mkdtemp()  # of its own: beside it lies this code, which the next worker runs unconfined
-        tempfile.tempdir = os.environ["TMPDIR"] = room
-        devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
-        if not sandbox.writes_to(Path(room), [each for each in devices if not each.is_dir()]):
-            log.warning("this system has no Landlock: the worker may write wherever its user may")
-        gpu = context.system_properties.get("gpu_id")
         settings = context.model_yaml_config["handler"]
+        if missing := [name for name in SETTINGS if name not in settings]:
+            raise ValueError(f"model-config.yaml: handler sets {', '.join(settings)}, but not {', '.join(missing)}")
+        self._restrict_writes()
         self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}
-        self.model = json.loads((HERE / "model.json").read_text())
+        self.identity = json.loads((HERE / "model.json").read_text())
+        gpu = context.system_properties.get("gpu_id")
         self.parser = FaceParser(
             HERE / "model",
             device=None if gpu is None else f"cuda:{gpu}",
@@ -76,73 +93,72 @@ class FacemarkHandler(BaseHandler):
         self.parser([np.zeros((self.parser.size, self.parser.size, 3), np.uint8)])
         self.initialized = True
 
+    def _restrict_writes(self) -> None:
+        # a folder of its own: the one above it has this code, which the next worker runs before it is restricted
+        folder = tempfile.mkdtemp()
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
+        if not sandbox.restrict_writes(Path(folder), [device for device in devices if not device.is_dir()]):
+            log.warning("this system has no Landlock: the worker may write wherever its user may")
+
     def handle(self, data: list[dict], context) -> list[bytes]:
-        """Answer a batch of requests, one response each, in their order."""
+        """Handle a batch of requests; returns the bodies of the responses, in the order of the requests."""
         telemetry.observe(context.metrics, "batch_size", len(data))
         start = time.perf_counter()
-        requests = [self._read(i, item, context) for i, item in enumerate(data)]
-        decoded = self._took("decode", start, context)
-        parses = iter(self._parse([request.image for request in requests if isinstance(request, Request)]))
-        parsed = self._took("parse", decoded, context)
-        answers = [
-            self._respond(i, request, next(parses) if isinstance(request, Request) else None, context, start)
-            for i, request in enumerate(requests)
-        ]
-        self._took("answer", parsed, context)
-        return answers
+        requests = [attempt(Request, item, read_headers(context, i), self.limits) for i, item in enumerate(data)]
+        decoded = self._measure("decode", start, context)
+        parses = iter(self._parse([each.image for each in requests if isinstance(each, Request)]))
+        # what cannot be read has its error in place of a parse
+        results = [(each, next(parses) if isinstance(each, Request) else each) for each in requests]
+        parsed = self._measure("parse", decoded, context)
+        bodies = [self._respond(i, *result, context, start) for i, result in enumerate(results)]
+        self._measure("answer", parsed, context)
+        return bodies
 
-    def _took(self, stage: str, since: float, context) -> float:
+    def _measure(self, stage: str, since: float, context) -> float:
+        """Add the seconds of a stage to the metrics; returns the current time."""
         now = time.perf_counter()
         telemetry.observe(context.metrics, "stage_seconds", now - since, stage=stage)
         return now
 
-    def _read(self, index: int, item: dict, context) -> Request | Exception:
-        try:
-            return Request(item, headers(context, index), self.limits)
-        except RequestError as error:
-            return error
-        except Exception as error:
-            log.exception("a request could not be read")
-            return error
-
-    def _parse(self, pictures: list[np.ndarray]) -> list[Parse | Exception]:
-        try:
-            return self.parser(pictures)
-        except Exception as error:  # one picture must not take the others down
-            log.exception("a batch of %d failed", len(pictures))
-            return [error] if len(pictures) == 1 else [self._parse([picture])[0] for picture in pictures]
+    def _parse(self, images: list[np.ndarray]) -> list[Parse | Exception]:
+        """The parse of each image. Where that fails, one at a time, so that only the image that fails has an error."""
+        parses = attempt(self.parser, images)
+        if not isinstance(parses, Exception):
+            return parses
+        return [parses] if len(images) == 1 else [self._parse([image])[0] for image in images]
 
     def _respond(
-        self, index: int, asked: Request | Exception, parse: Parse | Exception | None, context, start: float
+        self, index: int, asked: Request | Exception, result: Parse | Exception, context, start: float
     ) -> bytes:
-        body, kind, error = self._answer(asked, asked if parse is None else parse)
+        """Set status and type of a response, measure and log its request; returns the body."""
+        body, kind, error = self._encode(asked, result)
         outcome, code = (error.kind, error.code) if error else ("ok", HTTPStatus.OK)
         context.set_response_status(code, HTTPStatus(code).phrase, index)
         context.set_response_content_type(index, kind)
         telemetry.count(context.metrics, "requests_total", 1, outcome=outcome)
-        height, width, _ = asked.image.shape if isinstance(asked, Request) else (None, None, None)
         if not error:
-            telemetry.faces(context.metrics, parse)
-        telemetry.record(
+            telemetry.observe_faces(context.metrics, result)
+        height, width, _ = asked.image.shape if isinstance(asked, Request) else (None, None, None)
+        length = read_headers(context, index).get("content-length", "")[:18]
+        telemetry.log_request(
             context.get_request_id(index),
             outcome,
             code=int(code),
-            bytes=int(size) if (size := headers(context, index).get("content-length", "")[:18]).isdecimal() else None,
+            bytes=int(length) if length.isdecimal() else None,
             width=width,
             height=height,
-            faces=None if error else len(parse.faces),
+            faces=None if error else len(result.faces),
             milliseconds=round(1000 * (time.perf_counter() - start)),
         )
         return body
 
-    def _answer(self, asked: Request | Exception, found: Parse | Exception) -> tuple[bytes, str, RequestError | None]:
-        """Body, content type and, where it is one, the error of an answer."""
-        if isinstance(found, Parse):
-            try:
-                return *asked.answer(found, self.model), None
-            except Exception as failure:
-                log.exception("an answer failed")
-                found = failure
-        if not isinstance(found, RequestError):
-            found = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
-        return response.to_json(response.encode_error(found.code, found.kind, str(found))), request.JSON, found
+    def _encode(self, asked: Request | Exception, result: Parse | Exception) -> tuple[bytes, str, RequestError | None]:
+        """Body and media type of a response, and its error where it is one."""
+        encoded = attempt(asked.encode, result, self.identity) if isinstance(result, Parse) else result
+        if not isinstance(encoded, Exception):
+            return *encoded, None
+        error = encoded
+        if not isinstance(error, RequestError):
+            error = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
+        return response.to_json(response.encode_error(error.code, error.kind, str(error))), request.JSON, error

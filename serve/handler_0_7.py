@@ -1,7 +1,6 @@
-"""The handler of Facemark 0.7, for models that were registered up to then; it runs the package in their archive.
+"""TorchServe's handler for models that were registered by 0.7.0 or earlier: no handler was logged with them.
 
-The archive carries the package and the weights beside this file, so nothing else needs to be installed here than
-the dependencies. Contract: a bad request answers its own 4xx and never touches its neighbours.
+It does what handler.py does, with the package in their archive, whose modules and names are those of 0.7.0.
 """
 
 import hashlib
@@ -18,18 +17,10 @@ import numpy as np
 from ts.torch_handler.base_handler import BaseHandler
 
 HERE = Path(__file__).parent
-"""The unpacked archive."""
-
-
-def check(folder: Path) -> None:
-    """Compare an unpacked archive with its list of hashes; ValueError names the first file that is another."""
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
-        expected, name = line.split("  ", 1)
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
-            raise ValueError(f"{name} is not the file that was archived; build the archive again: dvc repro archive")
-
-
-check(HERE)  # before any of its code runs
+for line in (HERE / "SHA256SUMS").read_text().splitlines():  # before any other code of the archive runs
+    expected, name = line.split("  ", 1)
+    if hashlib.sha256((HERE / name).read_bytes()).hexdigest() != expected:
+        raise ValueError(f"{name} is not the file that was archived; pack the archive again: facemark archive")
 sys.path.insert(0, str(HERE))
 
 from facemark import answer, confine, request, telemetry
@@ -40,106 +31,83 @@ from facemark.request import Request
 log = logging.getLogger(__name__)
 
 
-def headers(context, index: int) -> dict[str, str]:
-    """The headers of a request, names in lower case."""
-    found = context.get_all_request_header(index) or {}
-    # a form's fields stand among the headers, each with a dict of its own
-    return {name.lower(): value for name, value in found.items() if isinstance(value, str)}
+def attempt(function, *arguments):
+    """What a function returns, or the exception that it raises. All but refused requests are logged."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if not isinstance(error, RequestError):
+            log.exception("a request or a batch failed")
+        return error
 
 
 class FacemarkHandler(BaseHandler):
-    """Loads the parser once and answers batches."""
+    """Loads the parser once and handles batches of requests."""
 
     def initialize(self, context) -> None:
-        """Load weights, landmark model and limits from the archive, and parse once to warm up.
-
-        Before, the worker gives up the right to write but to a temporary folder, and the devices that CUDA needs.
-        """
-        room = tempfile.mkdtemp()  # of its own: beside it lies this code, which the next worker runs unconfined
-        tempfile.tempdir = os.environ["TMPDIR"] = room
+        """Restrict where the worker can write, load parser and limits, and parse an image to warm up."""
+        folder = tempfile.mkdtemp()
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
         devices = [Path("/dev/null"), *Path("/dev").glob("nvidia*"), *Path("/dev").glob("nvidia-caps/*")]
-        if not confine.writes_to(Path(room), [each for each in devices if not each.is_dir()]):
+        if not confine.writes_to(Path(folder), [device for device in devices if not device.is_dir()]):
             log.warning("this system has no Landlock: the worker may write wherever its user may")
-        gpu = context.system_properties.get("gpu_id")
-        settings = context.model_yaml_config["handler"]
+        settings, gpu = context.model_yaml_config["handler"], context.system_properties.get("gpu_id")
         self.limits = {name: settings[name] for name in ("max_bytes", "max_pixels")}
-        self.model = json.loads((HERE / "model.json").read_text())
+        self.identity = json.loads((HERE / "model.json").read_text())
+        device = None if gpu is None else f"cuda:{gpu}"
         self.parser = FaceParser(
-            HERE / "model.safetensors",
-            HERE / "landmarks.npz",
-            device=None if gpu is None else f"cuda:{gpu}",
-            flip=settings["hflip"],
+            HERE / "model.safetensors", HERE / "landmarks.npz", device=device, flip=settings["hflip"]
         )
         self.parser([np.zeros((self.parser.size, self.parser.size, 3), np.uint8)])
         self.initialized = True
 
     def handle(self, data: list[dict], context) -> list[bytes]:
-        """Answer a batch of requests, one response each, in their order."""
+        """Handle a batch of requests; returns the bodies of the responses, in the order of the requests."""
         telemetry.observe(context.metrics, "batch_size", len(data))
-        start = time.perf_counter()
-        requests = [self._read(i, item, context) for i, item in enumerate(data)]
-        decoded = self._took("decode", start, context)
-        parses = iter(self._parse([request.image for request in requests if isinstance(request, Request)]))
-        parsed = self._took("parse", decoded, context)
-        answers = [
-            self._respond(i, request, next(parses) if isinstance(request, Request) else None, context, start)
-            for i, request in enumerate(requests)
-        ]
-        self._took("answer", parsed, context)
-        return answers
+        times = [time.perf_counter()]
+        headers = [self._headers(context, i) for i in range(len(data))]
+        requests = [attempt(Request, *each, self.limits) for each in zip(data, headers, strict=True)]
+        times.append(time.perf_counter())
+        parses = iter(self._parse([each.image for each in requests if isinstance(each, Request)]))
+        results = [(each, next(parses) if isinstance(each, Request) else each) for each in requests]
+        times.append(time.perf_counter())
+        bodies = [self._respond(i, headers[i], *result, context, times[0]) for i, result in enumerate(results)]
+        times.append(time.perf_counter())
+        for stage, seconds in zip(("decode", "parse", "answer"), np.diff(times), strict=True):
+            telemetry.observe(context.metrics, "stage_seconds", float(seconds), stage=stage)
+        return bodies
 
-    def _took(self, stage: str, since: float, context) -> float:
-        now = time.perf_counter()
-        telemetry.observe(context.metrics, "stage_seconds", now - since, stage=stage)
-        return now
+    @staticmethod
+    def _headers(context, index: int) -> dict[str, str]:
+        headers = context.get_all_request_header(index) or {}
+        return {name.lower(): value for name, value in headers.items() if isinstance(value, str)}
 
-    def _read(self, index: int, item: dict, context) -> Request | Exception:
-        try:
-            return Request(item, headers(context, index), self.limits)
-        except RequestError as error:
-            return error
-        except Exception as error:
-            log.exception("a request could not be read")
-            return error
+    def _parse(self, images: list[np.ndarray]) -> list[Parse | Exception]:
+        parses = attempt(self.parser, images)
+        if not isinstance(parses, Exception):
+            return parses
+        return [parses] if len(images) == 1 else [self._parse([image])[0] for image in images]
 
-    def _parse(self, pictures: list[np.ndarray]) -> list[Parse | Exception]:
-        try:
-            return self.parser(pictures)
-        except Exception as error:  # one picture must not take the others down
-            log.exception("a batch of %d failed", len(pictures))
-            return [error] if len(pictures) == 1 else [self._parse([picture])[0] for picture in pictures]
-
-    def _respond(
-        self, index: int, asked: Request | Exception, parse: Parse | Exception | None, context, start: float
-    ) -> bytes:
-        body, kind, error = self._answer(asked, asked if parse is None else parse)
-        outcome, code = (error.kind, error.code) if error else ("ok", HTTPStatus.OK)
+    def _respond(self, index: int, headers: dict, asked, result, context, start: float) -> bytes:
+        encoded = attempt(asked.answer, result, self.identity) if isinstance(result, Parse) else result
+        outcome, code, faces = "ok", HTTPStatus.OK, None
+        if isinstance(encoded, Exception):
+            error = encoded
+            if not isinstance(error, RequestError):
+                error = RequestError(500, "InternalError", "the picture could not be processed; see the server's log")
+            outcome, code = error.kind, error.code
+            encoded = answer.dumps(answer.error(code, outcome, str(error))), request.JSON
+        else:
+            faces = len(result.faces)
+            telemetry.faces(context.metrics, result)
+        body, kind = encoded
         context.set_response_status(code, HTTPStatus(code).phrase, index)
         context.set_response_content_type(index, kind)
         telemetry.count(context.metrics, "requests_total", 1, outcome=outcome)
-        height, width, _ = asked.image.shape if isinstance(asked, Request) else (None, None, None)
-        if not error:
-            telemetry.faces(context.metrics, parse)
-        telemetry.record(
-            context.get_request_id(index),
-            outcome,
-            code=int(code),
-            bytes=int(size) if (size := headers(context, index).get("content-length", "")[:18]).isdecimal() else None,
-            width=width,
-            height=height,
-            faces=None if error else len(parse.faces),
-            milliseconds=round(1000 * (time.perf_counter() - start)),
-        )
+        height, width = asked.image.shape[:2] if isinstance(asked, Request) else (None, None)
+        length = headers.get("content-length", "")[:18]
+        length = int(length) if length.isdecimal() else None
+        facts = {"code": int(code), "bytes": length, "width": width, "height": height, "faces": faces}
+        milliseconds = round(1000 * (time.perf_counter() - start))
+        telemetry.record(context.get_request_id(index), outcome, **facts, milliseconds=milliseconds)
         return body
-
-    def _answer(self, asked: Request | Exception, found: Parse | Exception) -> tuple[bytes, str, RequestError | None]:
-        """Body, content type and, where it is one, the error of an answer."""
-        if isinstance(found, Parse):
-            try:
-                return *asked.answer(found, self.model), None
-            except Exception as failure:
-                log.exception("an answer failed")
-                found = failure
-        if not isinstance(found, RequestError):
-            found = RequestError(500, "InternalError", "the picture could not be processed; the server's log says why")
-        return answer.dumps(answer.error(found.code, found.kind, str(found))), request.JSON, found

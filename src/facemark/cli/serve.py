@@ -78,8 +78,8 @@ def demo(port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the p
     try:
         with console.status("opening the page"):
             client = app.running_client()
-            ask = app.by_client(client) if client else app.by_parser(load_parser())
-        with app.served(ask, port) as url:
+            predict = app.endpoint(client) if client else app.local_model(load_parser())
+        with app.serve_page(predict, port) as url:
             console.print(f"open {url}   answered by: {client.url if client else 'this process'}   end it with: Ctrl+C")
             threading.Event().wait()
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A page on loopback for people: drop a photograph, and see what is found in it.
+"""A web page on loopback: drop a photograph, and see its parse.
 
 May import everything but ``stages`` and ``cli``.
 """

