@@ -18,7 +18,7 @@ Format = Annotated[
     str,
     typer.Option(
         help="starter, celebamask, celebamask_parts, lapa, helen_star, face_synthetics, landmarks68, pts300w, wflw or "
-        "folder; the README describes them."
+        "folder; docs/data.md describes them."
     ),
 ]
 Classes = Annotated[str | None, typer.Option(help="Of format folder: '{0: background, 1: skin, 2: ignore}'.")]
