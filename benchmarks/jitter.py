@@ -48,8 +48,8 @@ def motion(time: float, rest: float, eyes: np.ndarray) -> np.ndarray:
 def figures(found: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     """Jitter and NME in per cent of the distance of the outer eye corners, and the lag in milliseconds.
 
-    A point's deviation in a frame is its error there minus the mean of its errors in the frames before and after. Jitter
-    is the root mean square of the deviations. The lag is the delay of the truth that explains most of the error.
+    A point's deviation in a frame is its error there minus the mean of its errors in the frames before and after.
+    Jitter is the root mean square of the deviations. The lag is the delay of the truth that explains most of the error.
 
     Args:
         found: frames × 68 × 2 points.
