@@ -27,7 +27,7 @@ SMALL := $(RESEARCH) -S prepare.datasets.celebamask.weight=0.25 -S prepare.split
 	$$(! grep -q '^    pseudo_labels:' params.yaml || echo -S '~prepare.datasets.pseudo_labels')
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv pull repro test test-all soak lint bench mlflow serve champion stop demo
+.PHONY: help .venv pull repro test test-all soak lint docs bench mlflow serve champion stop demo
 .PHONY: released ablations evidence evidence-smoke release-weights clean
 
 help: ## list the targets
@@ -68,6 +68,10 @@ lint: $(READY) ## check style, formatting, types, and which package imports whic
 	@ruff format --check
 	@mypy
 	@lint-imports
+
+docs: $(READY) ## build the documentation site with its API reference into build/site, without network
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "built; open build/site/index.html"
 
 bench: pull ## measure the served parser against the bare network; needs the archive: make repro
 	@python benchmarks/serving.py

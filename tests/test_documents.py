@@ -1,4 +1,9 @@
+"""The examples of the documents run as printed, and their links, pictures and sentences are in order."""
+
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import documents
@@ -10,27 +15,40 @@ EXAMPLES = [
     *documents.examples("docs/landmarks.md", "The order of the points"),
     *documents.examples("docs/migration.md"),
 ]
+PAGES = [*sorted(Path("docs").rglob("*.md")), *map(Path, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 
 
-@pytest.fixture
-def clone(tmp_path, released):
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, released):
     """A folder that looks like a clone: the released weights, and a few starter faces."""
-    (tmp_path / "weights").symlink_to(released.absolute())
-    (tmp_path / "data/test/images").mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "weights").symlink_to(released.absolute())
+    (folder / "data/test/images").mkdir(parents=True)
     photos = sorted(Path("data/test/images").glob("*.jpg"))[:2]
     if not photos:
         pytest.skip("the starter faces are not here; fetch them with: dvc pull data.dvc")
     for photo in photos:
-        shutil.copy(photo, tmp_path / "data/test/images")
-    return tmp_path
+        shutil.copy(photo, folder / "data/test/images")
+    return folder
 
 
-@pytest.mark.parametrize(("language", "code"), EXAMPLES, ids=[str(i) for i in range(len(EXAMPLES))])
-def test_examples_run_as_printed(clone, language, code):
-    done = documents.run(language, code, clone)
-    assert done.returncode == 0, done.stderr
-    for made in ("drawn.png", "numbered.png", "faces.csv", "points/00000.pts"):
-        assert made not in code or (clone / made).stat().st_size > 0
+@pytest.fixture(scope="module")
+def failures(project):
+    """The traceback of each example, empty where it succeeded."""
+    return documents.run_together(EXAMPLES, project)
+
+
+@pytest.mark.parametrize("index", range(len(EXAMPLES)))
+def test_examples_run_as_printed(failures, index):
+    assert not failures[index], f"{EXAMPLES[index][1]}\n{failures[index]}"
+
+
+def test_the_examples_write_what_they_name(failures, project):
+    code = "".join(code for _, code in EXAMPLES)
+    made = {"numbered.png", "faces.csv", "points/00000.pts", "drawn/00000.png", "masks/00000.png"}
+    assert {Path(name).parts[0] for name in made} <= set(re.findall(r"[\w.]+", code))
+    for name in made:
+        assert (project / name).stat().st_size > 0
 
 
 def test_the_table_from_mediapipe_names_68_different_vertices():
@@ -39,3 +57,43 @@ def test_the_table_from_mediapipe_names_68_different_vertices():
     exec(code, found)
     assert len(set(found["MEDIAPIPE"].tolist())) == 68
     assert np.max(found["MEDIAPIPE"]) < 468
+
+
+def test_the_first_screen_of_the_readme_shows_what_the_command_prints(project, monkeypatch, capsys):
+    from facemark.cli import app
+
+    shown = re.search(r"^```\n(data/test/images.*)\n```", Path("README.md").read_text(), re.MULTILINE)[1]
+    monkeypatch.chdir(project)
+    with pytest.raises(SystemExit) as ended:
+        app(["predict", "data/test/images/00000.jpg"])
+    assert not ended.value.code
+    printed = capsys.readouterr().out.strip()
+    *words, score = shown.split()
+    *printed_words, printed_score = printed.split()
+    assert printed_words == words
+    assert float(printed_score) == pytest.approx(float(score), abs=0.015)  # bfloat16 differs from fp32 by less
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_pages_outside_the_site_resolve(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", Path(page).read_text())
+    missing = [link for link in links if "://" not in link and not Path(link).exists()]
+    assert links and not missing
+
+
+def test_paths_named_in_the_documents_exist():
+    pattern = r"`((?:src|tests|docs|serve|benchmarks|experiments)/[\w./-]+\.\w+|params\.yaml|dvc\.yaml)`"
+    named = {(str(page), path) for page in PAGES for path in re.findall(pattern, page.read_text())}
+    missing = sorted((page, path) for page, path in named if "NAME" not in path and not Path(path).exists())
+    assert len(named) > 20 and not missing
+
+
+@pytest.mark.slow
+def test_the_site_builds_strictly_and_loads_nothing_from_the_network(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    loaded = r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//|<link[^>]+rel="stylesheet"[^>]+href="(?:https?:)?//'
+    assert not [page.name for page in pages if re.search(loaded, page.read_text())]
+    assert (tmp_path / "site/api/inference.html").read_text().count("InferenceConfig") > 1
