@@ -1,5 +1,8 @@
 """Reading the documents: their commands are run by the tests as a reader would paste them."""
 
+import contextlib
+import functools
+import io
 import json
 import os
 import re
@@ -26,18 +29,18 @@ def run(language: str, code: str, folder: Path, **environment: str) -> subproces
     return _run([*INTERPRETERS[language], code], folder, **environment)
 
 
-def run_together(blocks: list[tuple[str, str]], folder: Path) -> list[str]:
-    """Run examples in a folder, one after the other in one interpreter.
+def run_together(blocks: list[tuple[str, str]], folder: Path) -> list[tuple[str, str]]:
+    """Run examples in a folder, one after the other in one interpreter that loads the model once.
 
-    Each start of Facemark takes seconds, and this takes one. Lines of bash must be plain ``facemark`` commands.
+    Lines of bash must be plain ``facemark`` commands.
 
     Returns:
-        The traceback of each example, empty where it succeeded.
+        What each example printed, and its traceback: empty where it succeeded.
     """
     (folder / "examples.json").write_text(json.dumps(blocks))
     done = _run([sys.executable, __file__], folder)
     assert done.returncode == 0, done.stderr
-    return json.loads((folder / "failures.json").read_text())
+    return json.loads((folder / "results.json").read_text())
 
 
 def _run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -62,14 +65,18 @@ def _run_here(language: str, code: str) -> None:
             assert not end.code, f"exit code {end.code}: {line}"
 
 
-def _failure(language: str, code: str) -> str:
-    try:
-        _run_here(language, code)
-    except Exception:
-        return traceback.format_exc()
-    return ""
+def _result(language: str, code: str) -> tuple[str, str]:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            _run_here(language, code)
+        except Exception:
+            return printed.getvalue(), traceback.format_exc()
+    return printed.getvalue(), ""
 
 
 if __name__ == "__main__":
+    import facemark
+
+    facemark.load = functools.cache(facemark.load)
     blocks = json.loads(Path("examples.json").read_text())
-    Path("failures.json").write_text(json.dumps([_failure(*block) for block in blocks]))
+    Path("results.json").write_text(json.dumps([_result(*block) for block in blocks]))

@@ -15,6 +15,7 @@ EXAMPLES = [
     *documents.examples("docs/landmarks.md", "The order of the points"),
     *documents.examples("docs/migration.md"),
 ]
+FIRST_COMMAND = "facemark predict data/test/images/00000.jpg"
 PAGES = [*sorted(Path("docs").rglob("*.md")), *map(Path, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 
 
@@ -33,22 +34,33 @@ def project(tmp_path_factory, released):
 
 
 @pytest.fixture(scope="module")
-def failures(project):
-    """The traceback of each example, empty where it succeeded."""
-    return documents.run_together(EXAMPLES, project)
+def results(project):
+    """What each example printed and its traceback; the last one is the command of the README's first screen."""
+    return documents.run_together([*EXAMPLES, ("bash", FIRST_COMMAND)], project)
 
 
 @pytest.mark.parametrize("index", range(len(EXAMPLES)))
-def test_examples_run_as_printed(failures, index):
-    assert not failures[index], f"{EXAMPLES[index][1]}\n{failures[index]}"
+def test_examples_run_as_printed(results, index):
+    _, failure = results[index]
+    assert not failure, f"{EXAMPLES[index][1]}\n{failure}"
 
 
-def test_the_examples_write_what_they_name(failures, project):
+def test_the_examples_write_what_they_name(results, project):
     code = "".join(code for _, code in EXAMPLES)
-    made = {"numbered.png", "faces.csv", "points/00000.pts", "drawn/00000.png", "masks/00000.png"}
-    assert {Path(name).parts[0] for name in made} <= set(re.findall(r"[\w.]+", code))
-    for name in made:
+    for name in ("numbered.png", "faces.csv", "points/00000.pts", "drawn/00000.jpg", "masks/00000.png"):
+        assert f" {Path(name).parts[0]} " in code.replace("\n", " ")
         assert (project / name).stat().st_size > 0
+
+
+def test_the_first_screen_of_the_readme_shows_what_its_command_prints(results):
+    readme = Path("README.md").read_text()
+    shown = re.search(r"^```\n(data/test/images.*)\n```", readme, re.MULTILINE)[1]
+    printed, failure = results[-1]
+    assert FIRST_COMMAND in readme.splitlines() and not failure
+    *words, score = printed.split()
+    *shown_words, shown_score = shown.split()
+    assert words == shown_words
+    assert float(score) == pytest.approx(float(shown_score), abs=0.015)  # bfloat16 differs from fp32 by less
 
 
 def test_the_table_from_mediapipe_names_68_different_vertices():
@@ -57,21 +69,6 @@ def test_the_table_from_mediapipe_names_68_different_vertices():
     exec(code, found)
     assert len(set(found["MEDIAPIPE"].tolist())) == 68
     assert np.max(found["MEDIAPIPE"]) < 468
-
-
-def test_the_first_screen_of_the_readme_shows_what_the_command_prints(project, monkeypatch, capsys):
-    from facemark.cli import app
-
-    shown = re.search(r"^```\n(data/test/images.*)\n```", Path("README.md").read_text(), re.MULTILINE)[1]
-    monkeypatch.chdir(project)
-    with pytest.raises(SystemExit) as ended:
-        app(["predict", "data/test/images/00000.jpg"])
-    assert not ended.value.code
-    printed = capsys.readouterr().out.strip()
-    *words, score = shown.split()
-    *printed_words, printed_score = printed.split()
-    assert printed_words == words
-    assert float(printed_score) == pytest.approx(float(score), abs=0.015)  # bfloat16 differs from fp32 by less
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
