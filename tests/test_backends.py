@@ -40,6 +40,7 @@ def test_images_of_one_size_go_together():
     assert list(batches(shapes)) == [[0, 2], [1, *range(3, MAX_BATCH + 2)], [MAX_BATCH + 2]]
 
 
+@pytest.mark.slow
 def test_half_precision_changes_few_pixels(released):
     bundle = ModelBundle.open(released)
     network = SoftmaxNet(bundle.network())

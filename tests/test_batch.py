@@ -45,6 +45,7 @@ def printed_counts(process: subprocess.Popen) -> list[list[int]]:
     return [[int(each) for each in line.split()] for line in out.splitlines()]
 
 
+@pytest.mark.slow
 def test_after_a_kill_each_image_has_one_row(s3, untrained, tmp_path):
     """Ray is started twice: the first run is killed, the second one continues."""
     names, out = write_images(f"{s3}/faces", 30), str(tmp_path / "out")
@@ -126,6 +127,7 @@ def test_invalid_arguments_give_a_message_of_one_sentence(untrained, tmp_path, m
         assert phrase in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupt_during_a_write_gives_no_row_twice(untrained, tmp_path):
     for name in "ab":
         Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.jpg")

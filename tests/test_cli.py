@@ -182,6 +182,7 @@ def test_predict_reports_what_it_cannot_read_and_continues(room):
     assert len(done.stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_predict_without_a_traceback_or_an_incomplete_video(room):
     writer = video.VideoWriter(room / "clip.mp4", 10)
     for _ in range(300):

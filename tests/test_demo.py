@@ -274,6 +274,7 @@ def test_the_path_of_a_region_surrounds_its_pixels(scale, box):
     assert (x.min(), y.min(), x.max(), y.max()) == box
 
 
+@pytest.mark.slow
 def test_the_command_opens_the_page(released, tmp_path):
     (tmp_path / "weights").symlink_to(released.absolute())
     command = [sys.executable, "-m", "facemark.cli", "demo", "--port", str(free_port())]

@@ -51,6 +51,7 @@ def weights(folder: Path) -> np.ndarray:
     return np.concatenate([p.detach().numpy().ravel() for p in ModelBundle.open(folder).network().parameters()])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(train, untrained):
     shared, of_shared = train(2, *TORCHRUN)  # which starts both at once, on a store of runs that does not exist yet
     started_by_lightning, of_lightning = train(2)
