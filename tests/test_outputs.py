@@ -3,7 +3,6 @@ import json
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from training_set import settings, tiny_network, write_samples
 
 from facemark.labels import CLASSES
@@ -12,7 +11,7 @@ from facemark.models.bundle import ModelBundle, save_network
 from facemark.models.unet import build
 from facemark.settings import Phase, load_params
 from facemark.training.datamodule import FaceDataModule
-from facemark.training.outputs import write_curves, write_outputs
+from facemark.training.outputs import write_outputs
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import LAST, best_checkpoint, create_trainer
 
@@ -22,14 +21,14 @@ def test_the_best_epoch_is_one_of_the_last_phase(tmp_path, monkeypatch):
     given = settings(phases=[Phase(size=64, epochs=2), Phase(size=32, epochs=2)], patience=2)
     scores = iter([40, 30, 20, 10])  # each worse than the last: the first of the second phase is the best
     monkeypatch.setattr("facemark.evaluation.metrics.mean_f1", lambda _: next(scores))
-    trainer = create_trainer(given, tmp_path, [CSVLogger(tmp_path, name="logs")])
+    trainer = create_trainer(given, tmp_path, [])
     task = ParsingTask(tiny_network(), given, [1.0] * len(CLASSES))
     trainer.fit(task, FaceDataModule(samples, samples, given))
     best = torch.load(best_checkpoint(trainer).best_model_path, map_location="cpu", weights_only=True)
     last = torch.load(tmp_path / f"{LAST}.ckpt", map_location="cpu", weights_only=True)
     assert (best["epoch"], last["epoch"], trainer.current_epoch) == (2, 3, 4)
 
-    figures = write_outputs(trainer, task.network, given, tmp_path / "logs", tmp_path / "out")
+    figures = write_outputs(trainer, task.network, given, tmp_path / "out")
     assert figures == {"epochs": 4, "best_mean_f1": 20} == json.loads((tmp_path / "out/metrics.json").read_text())
     with (tmp_path / "out/curves.csv").open() as file:
         assert [float(row["val/mean_f1"]) for row in csv.DictReader(file)] == [40, 30, 20, 10]
@@ -39,22 +38,6 @@ def test_the_best_epoch_is_one_of_the_last_phase(tmp_path, monkeypatch):
     # fp16 keeps three digits
     assert torch.allclose(weights, best["state_dict"][f"network.{name}"], rtol=2e-3, atol=1e-6)
     assert not torch.allclose(weights, last["state_dict"][f"network.{name}"], rtol=2e-3, atol=1e-6)
-
-
-def test_curves_of_interrupted_trainings_are_merged(tmp_path):
-    logs = {
-        0: "epoch,lr-AdamW,train/loss,val/mean_f1\n,0.1,,\n0,,2.0,\n0,,,30\n1,,1.5,\n1,,,40\n",
-        2: "lr-AdamW,step\n0.1,9\n",  # killed in its first epoch
-        10: "epoch,train/loss,val/mean_f1\n1,1.4,\n1,,41\n2,1.2,\n2,,50\n",
-    }
-    for version, text in logs.items():
-        folder = tmp_path / f"version_{version}"
-        folder.mkdir()
-        (folder / "metrics.csv").write_text(text)
-    write_curves(tmp_path, tmp_path / "curves.csv")
-    with (tmp_path / "curves.csv").open() as file:
-        rows = [(row["epoch"], row["train/loss"], row["val/mean_f1"]) for row in csv.DictReader(file)]
-    assert rows == [("0", "2.0", "30"), ("1", "1.4", "41"), ("2", "1.2", "50")]
 
 
 def test_the_reference_network_survives_half_precision_and_may_be_released(tmp_path):

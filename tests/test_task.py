@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger
 from training_set import settings, tiny_network, write_samples
 
 from facemark.labels import BESIDE_FACE, CLASSES, FACE, IGNORE, Region
@@ -47,7 +46,7 @@ def test_a_fine_tuning_may_freeze_the_statistics_of_batch_normalisation(tmp_path
     samples, given = write_samples(tmp_path), settings(freeze_batchnorm=freeze)
     network = build(Network(architecture="FPN", encoder=encoder))
     before = {name: values.clone() for name, values in network.named_buffers() if "running" in name}
-    create_trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)]).fit(
+    create_trainer(given, tmp_path / "checkpoints", []).fit(
         ParsingTask(network, given, WEIGHTS), FaceDataModule(samples, samples, given)
     )
     moved = [not torch.equal(network.get_buffer(name), values) for name, values in before.items()]
@@ -58,7 +57,7 @@ def test_a_fine_tuning_may_freeze_the_statistics_of_batch_normalisation(tmp_path
 def test_the_learning_rate_rises_during_the_warm_up_and_falls_to_nothing(tmp_path):
     samples, given = write_samples(tmp_path), settings(warmup=0.5, learning_rate=0.01)
     given = given.model_copy(update={"phases": [given.phases[0].model_copy(update={"epochs": 4})]})
-    trainer = create_trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
+    trainer = create_trainer(given, tmp_path / "checkpoints", [])
     task, rates = ParsingTask(tiny_network(), given, WEIGHTS), []
     task.on_train_batch_start = lambda *_: rates.append(task.optimizers().param_groups[0]["lr"])
     trainer.fit(task, FaceDataModule(samples, samples, given))

@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import CSVLogger
 from training_set import settings, tiny_network, write_samples
 
 from facemark import settings as package_settings
@@ -17,6 +16,7 @@ from facemark.models.bundle import ModelBundle
 from facemark.models.unet import build
 from facemark.settings import PREPARED, Dataset, Network, Phase, load_params
 from facemark.training import trainer
+from facemark.training.curves import Curves
 from facemark.training.datamodule import FaceDataModule
 from facemark.training.task import ParsingTask
 from facemark.training.trainer import (
@@ -128,7 +128,7 @@ def test_an_epoch_changes_the_weights_and_reports_figures(samples, tmp_path, net
     given = settings(ema_decay=0.5, network=Network.model_validate(network))
     net = initial_network(given)
     before = [p.clone() for p in net.parameters()]
-    fit = create_trainer(given, tmp_path / "checkpoints", [CSVLogger(tmp_path)])
+    fit = create_trainer(given, tmp_path / "checkpoints", [])
     fit.fit(ParsingTask(net, given, WEIGHTS), FaceDataModule(samples, samples, given))
     assert any(not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
     assert {"train/loss", "val/loss", "val/mean_f1", "val/mean_f1_face"} <= fit.callback_metrics.keys()
@@ -144,17 +144,19 @@ def test_an_interruption_changes_nothing(samples, tmp_path):
             trainer.should_stop = True
 
     def trained(folder, *callbacks):
-        """The weights after a training, or after the rest of it."""
+        """Epochs, weights and curves after a training, or after the rest of it."""
         torch.manual_seed(0)
         task, last = ParsingTask(tiny_network(), given, WEIGHTS), folder / "last.ckpt"
-        fit = create_trainer(given, folder, [CSVLogger(folder, name="logs")])
+        fit = create_trainer(given, folder, [])
         fit.callbacks += callbacks
         fit.fit(task, FaceDataModule(samples, samples, given), ckpt_path=last if last.exists() else None)
-        return fit.current_epoch, task.network.state_dict()
+        [curves] = [each for each in fit.callbacks if isinstance(each, Curves)]
+        return fit.current_epoch, task.network.state_dict(), curves.rows
 
     assert trained(tmp_path / "cut", Stop())[0] == 1
-    (epochs, whole), (_, resumed) = trained(tmp_path / "whole"), trained(tmp_path / "cut")
-    assert epochs == 3
+    (epochs, whole, curves), (_, resumed, resumed_curves) = trained(tmp_path / "whole"), trained(tmp_path / "cut")
+    assert [row["epoch"] for row in curves] == list(range(epochs)) == [0, 1, 2]
+    assert resumed_curves == curves
     for name, weights in resumed.items():
         assert torch.equal(weights, whole[name]), name
 

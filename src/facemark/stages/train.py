@@ -26,7 +26,7 @@ def train(params: Params) -> None:
                 raise
             raise SystemExit("training was interrupted; the same command resumes after the last epoch") from error
         if runs:
-            figures = write_outputs(trainer, network, params.train, checkpoints / "logs", TRAINED)
+            figures = write_outputs(trainer, network, params.train, TRAINED)
             mlflow.log_metrics(tracking.flatten(figures, "train/"), run_id=runs.pipeline)
             tracking.tag(runs, {"model.md5": registry.md5(TRAINED / "model.safetensors")})
             for name, dataset in params.prepare.datasets.items():

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
     WeightAveraging,
 )
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from facemark.data.samples import Sample
@@ -26,6 +26,7 @@ from facemark.data.splits import class_weights, read_index
 from facemark.models.bundle import ModelBundle
 from facemark.models.unet import ParsingNet, build
 from facemark.settings import PACKAGE, PREPARED, Params, Phase, Train
+from facemark.training.curves import Curves
 from facemark.training.datamodule import FaceDataModule, phase_number
 from facemark.training.precision import lightning_precision
 from facemark.training.task import PHASE_RANK, RANK, ParsingTask
@@ -118,8 +119,9 @@ def create_trainer(settings: Train, checkpoints: Path, loggers: list[Logger]) ->
             ModelCheckpoint(checkpoints, BEST, monitor=RANK, mode="max", enable_version_counter=False),
             ModelCheckpoint(checkpoints, LAST, enable_version_counter=False),
             EarlyStopping(RANK, mode="max", patience=settings.patience),
-            LearningRateMonitor("step"),
+            Curves(),
             RichProgressBar(leave=True),
+            *([LearningRateMonitor("step")] if loggers else []),
         ],
     )
     if settings.batch_size % trainer.world_size:
@@ -192,8 +194,8 @@ def fit_network(params: Params, checkpoints: Path, loggers: list[Logger]) -> tup
 
     Args:
         params: of the pipeline; the datasets must have been prepared.
-        checkpoints: folder of this training's checkpoints and CSV logs.
-        loggers: Lightning's, besides that of the CSV logs.
+        checkpoints: folder of this training's checkpoints.
+        loggers: Lightning's.
 
     Returns:
         The trainer and the network, when training has ended.
@@ -219,7 +221,7 @@ def fit_network(params: Params, checkpoints: Path, loggers: list[Logger]) -> tup
     if not data.val:
         raise SystemExit("no dataset has masks in its val split, by which the best epoch is chosen; add one that has")
     task = ParsingTask(network, settings, class_weights(class_pixels(params)).tolist())
-    trainer = create_trainer(settings, checkpoints, [CSVLogger(checkpoints, name="logs"), *loggers])
+    trainer = create_trainer(settings, checkpoints, loggers)
     last = checkpoints / f"{LAST}.ckpt"
     trainer.fit(task, data, ckpt_path=last if last.exists() else None)
     return trainer, network
