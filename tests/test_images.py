@@ -302,6 +302,6 @@ def test_a_small_file_that_takes_hours_to_decode_is_refused(monkeypatch):
     part = struct.pack(">HH", 0xFFE1, 16) + b"Exif\0\0" + bytes(8)  # Pillow copies all of them with each new one
     data = data[:2] + 50_000 * part + data[2:]
     assert decode(data).shape == (8, 8, 3)
-    monkeypatch.setattr(images, "SECONDS", 0.02)
+    monkeypatch.setattr(images, "MAX_DECODE_SECONDS", 0.02)
     error = decoding_error(data)
     assert error.code == 413 and "takes too long" in error.message

@@ -14,31 +14,31 @@ from facemark.errors import RequestError
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """How the names of such files end."""
-BEGINNING = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
-"""How files of these formats begin: with it, an unreadable file is a broken one rather than of another format."""
+MAGIC_BYTES = re.compile(rb"\xff\xd8|\x89PNG|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
+"""The first bytes of these formats: an unreadable file that has them is broken; another is of another format."""
 WHITE_IS_ZERO = 0
 """A TIFF's photometric interpretation."""
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_767
 """The longest side in pixels that OpenCV can warp faces out of."""
-SECONDS = 20
-"""Processor time that a decoder may take: some small files ask for hours of it."""
+MAX_DECODE_SECONDS = 20
+"""Processor time in seconds that a decoder may take: some small files ask for hours of it."""
 
 
-class Timed(io.BytesIO):
-    """Bytes that can be read for :data:`SECONDS` and no longer; slow decoders come back for more all the time.
+class TimeLimitedBytes(io.BytesIO):
+    """Bytes that can be read for :data:`MAX_DECODE_SECONDS`; slow decoders read on all the time, and are stopped then.
 
     Those of WebP and compressed TIFFs read all at once, but make no more of it than the pixels that the header tells.
     """
 
     def __init__(self, data: bytes):
         super().__init__(data)
-        self.until = time.thread_time() + SECONDS
+        self.deadline = time.thread_time() + MAX_DECODE_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read on; RequestError 413 where the time is over."""
-        if time.thread_time() > self.until:
+        if time.thread_time() > self.deadline:
             raise RequestError(
                 413, "ImageTooLarge", "the image takes too long to decode; save it anew, without progressive scans"
             )
@@ -66,7 +66,7 @@ def decode(data: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
     except RequestError:
         raise
     except UnidentifiedImageError as error:
-        if BEGINNING.match(data):
+        if MAGIC_BYTES.match(data):
             raise _broken() from error
         raise RequestError(
             415, "UnsupportedFormat", "the image is of no known format; send JPEG, PNG, WebP, BMP or TIFF"
@@ -89,7 +89,7 @@ def _broken() -> RequestError:
 
 
 def _decode(data: bytes, max_pixels: int) -> np.ndarray:
-    with Image.open(Timed(data), formats=FORMATS) as picture:
+    with Image.open(TimeLimitedBytes(data), formats=FORMATS) as picture:
         width, height = picture.size
         tags = getattr(picture, "tag_v2", {})  # of a TIFF, whose tiles may be larger than itself
         tile = tags.get(TiffImagePlugin.TILEWIDTH, 0) * tags.get(TiffImagePlugin.TILELENGTH, 0)
@@ -108,7 +108,7 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
                 415, "UnsupportedFormat", "the image has values of no known range; send 8 or 16 bits without a sign"
             )
         picture.load()  # which turns a TIFF and takes the tag out
-        return _turned(_rgb(picture), picture.getexif().get(ExifTags.Base.Orientation, 1))
+        return _apply_orientation(_rgb(picture), picture.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:
@@ -127,7 +127,7 @@ def _rgb(picture: Image.Image) -> np.ndarray:
     return np.array(picture.convert("RGB"))
 
 
-def _turned(rgb: np.ndarray, orientation: int) -> np.ndarray:
+def _apply_orientation(rgb: np.ndarray, orientation: int) -> np.ndarray:
     if orientation == 1:
         return rgb
     picture = Image.fromarray(rgb)  # without the file's other EXIF tags, which Pillow would write anew and may fail to
