@@ -55,7 +55,7 @@ repro: pull ## run the pipeline; what is up to date is not run again
 	@echo "runs     http://127.0.0.1:5000            open it:  make mlflow"
 
 test: pull lint ## lint and test, within ten minutes on two cores
-	@pytest
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
 
 test-all: pull lint ## lint and all tests but the soak, with the share of branches that they cover: up to an hour
 	@pytest -m 'not soak' --cov=facemark --cov-branch --cov-report=term:skip-covered

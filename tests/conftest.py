@@ -14,6 +14,16 @@ from facemark.serving import torchserve
 from facemark.serving.archive import pack_archive
 from facemark.settings import RELEASED
 
+SHARED = ("pipeline", "endpoint")
+"""Fixtures that are costly to set up: with several processes, the tests of each run in the same one."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    for item in items:
+        group = next((name for name in SHARED if name in item.fixturenames), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory):

@@ -35,7 +35,7 @@ CHECKPOINTS = Path("build/checkpoints")
 """A folder for each unfinished training, named by its :func:`fingerprint`."""
 TRAINING_CODE = (
     *("geometry.py", "images.py", "labels.py", "data", "models", "evaluation/metrics.py"),
-    *("training/datamodule.py", "training/precision.py", "training/task.py", "training/trainer.py"),
+    *(f"training/{name}.py" for name in ("curves", "datamodule", "precision", "task", "trainer")),
 )
 """Files and folders of the package that decide the result of a training, as in ``dvc.yaml``."""
 BEST, LAST = "best", "last"
