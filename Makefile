@@ -54,7 +54,7 @@ repro: pull ## run the pipeline; what is up to date is not run again
 	@echo "report   build/evaluate/overlays.png      charts:   dvc plots show"
 	@echo "runs     http://127.0.0.1:5000            open it:  make mlflow"
 
-test: pull lint ## lint and test, within ten minutes on two cores
+test: pull lint ## lint and test, about ten minutes on two cores
 	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
 
 test-all: pull lint ## lint and all tests but the soak, with the share of branches that they cover: up to an hour
